@@ -1,0 +1,386 @@
+"""The fast NumPy path of `cnnlab.ops`: the same results, computed block by block.
+
+`ops.conv2d` gathers the windows of the whole batch, KH*KW times the memory of the images, and all of it
+travels between memory and processor. Here a block of samples, or of output rows of one sample, is gathered,
+multiplied and forgotten while its columns (about 2 MB) still lie in the processor's cache. Blocks are shared
+out to one Python thread per core; NumPy releases the interpreter's lock inside its loops and products, and the
+BLAS library is held to one thread meanwhile, so that the two do not compete.
+
+Arguments are those of `cnnlab.ops`, checked there: floating NumPy arrays, no groups. Sizes as there; further
+B samples and R output rows in a block.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from cnnlab.shapes import conv_output_size, pair
+
+__all__ = ["conv2d", "conv2d_backward", "max_pool2d", "max_pool2d_backward"]
+
+BLOCK_BYTES = 2 * 2**20  # columns of one block: they fit a core's cache; thinner products are slower
+
+Array = NDArray[np.floating]
+IntPair = int | tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """Where the windows lie: the sizes that forward and backward share."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    KH: int
+    KW: int
+    OH: int
+    OW: int
+    SH: int
+    SW: int
+    PH: int
+    PW: int
+    DH: int
+    DW: int
+
+    @classmethod
+    def of(
+        cls, x: Array, kernel_size: IntPair, stride: IntPair, padding: IntPair, dilation: IntPair = 1
+    ) -> "Geometry":
+        N, C, H, W = x.shape
+        (KH, KW), (SH, SW) = pair(kernel_size), pair(stride)
+        (PH, PW), (DH, DW) = pair(padding, minimum=0), pair(dilation)
+        OH, OW = conv_output_size(H, KH, SH, PH, DH), conv_output_size(W, KW, SW, PW, DW)
+        return cls(N, C, H, W, KH, KW, OH, OW, SH, SW, PH, PW, DH, DW)
+
+
+# --- convolution ---------------------------------------------------------------------------------------
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    dilation: IntPair = 1,
+) -> Array:
+    """`cnnlab.ops.conv2d` without groups."""
+    geo = Geometry.of(x, weight.shape[2:], stride, padding, dilation)
+    OC = weight.shape[0]
+    matrix = weight.reshape(OC, -1)  # (OC, C*KH*KW)
+    shift = 0 if bias is None else bias.reshape(OC, 1, 1)
+    out = np.empty((geo.N, OC, geo.OH, geo.OW), x.dtype)
+
+    def work(n: slice, r: slice) -> None:
+        cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
+        product = _scratch("product", (OC, n.stop - n.start, r.stop - r.start, geo.OW), x.dtype)
+        np.matmul(matrix, cols, out=product.reshape(OC, -1))
+        np.add(product.transpose(1, 0, 2, 3), shift, out=out[n, :, r])  # (B, OC, R, OW)
+
+    _share_out(_blocks(geo, x), work)
+    return out
+
+
+def conv2d_backward(
+    grad_out: Array,
+    x: Array,
+    weight: Array,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair = 0,
+    dilation: IntPair = 1,
+) -> tuple[Array, Array, Array]:
+    """`cnnlab.ops.conv2d_backward` without groups."""
+    geo = Geometry.of(x, weight.shape[2:], stride, padding, dilation)
+    grad_weight, grad_bias = _conv2d_grad_weight(grad_out, x, geo)
+    OC, C, KH, KW = weight.shape
+    PH, PW = geo.DH * (KH - 1) - geo.PH, geo.DW * (KW - 1) - geo.PW
+    if geo.SH == geo.SW == 1 and min(PH, PW) >= 0 and OC <= 2 * C:
+        # With stride 1, sending gradients back through a filter is a convolution with the filter turned round;
+        # gathering OC channels then costs less than scattering C of them.
+        turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))  # (C, OC, KH, KW)
+        grad_x = conv2d(grad_out, turned, padding=(PH, PW), dilation=dilation)
+    else:
+        grad_x = _conv2d_grad_x(grad_out, weight, geo)
+    return grad_x, grad_weight, grad_bias
+
+
+def _conv2d_grad_weight(grad_out: Array, x: Array, geo: Geometry) -> tuple[Array, Array]:
+    """grad_weight (OC, C, KH, KW) and grad_bias (OC,): every block's ``grad_out @ cols.T``, added up."""
+    OC, K = grad_out.shape[1], geo.C * geo.KH * geo.KW
+    totals: dict[int, tuple[Array, Array]] = {}  # one pair per thread, so that no thread waits for another
+
+    def work(n: slice, r: slice) -> None:
+        cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
+        grad = _rows(grad_out, n, r)  # (OC, B*R*OW)
+        mine = totals.get(threading.get_ident())
+        if mine is None:
+            totals[threading.get_ident()] = grad @ cols.T, grad.sum(axis=1)
+        else:
+            product = _scratch("product", (OC, K), x.dtype)
+            mine[0][...] += np.matmul(grad, cols.T, out=product)
+            mine[1][...] += grad.sum(axis=1)
+
+    _share_out(_blocks(geo, x), work)
+    if not totals:  # an empty batch
+        return np.zeros((OC, geo.C, geo.KH, geo.KW), x.dtype), np.zeros(OC, x.dtype)
+    grad_weight, grad_bias = (sum(parts[1:], start=parts[0]) for parts in zip(*totals.values(), strict=True))
+    return grad_weight.reshape(OC, geo.C, geo.KH, geo.KW), grad_bias
+
+
+def _conv2d_grad_x(grad_out: Array, weight: Array, geo: Geometry) -> Array:
+    """grad_x (N, C, H, W): every block's ``weight.T @ grad_out``, added to the pixels the windows came from."""
+    OC, C, KH, KW = weight.shape
+    matrix = weight.reshape(OC, -1).T  # (C*KH*KW, OC)
+    grad_x = np.empty((geo.N, C, geo.H, geo.W), grad_out.dtype)
+
+    def work(n: slice, r: slice) -> None:
+        grad = _rows(grad_out, n, slice(0, geo.OH))  # (OC, B*OH*OW)
+        B = n.stop - n.start
+        cols = _scratch("cols", (C, KH, KW, B, geo.OH, geo.OW), grad.dtype)
+        np.matmul(matrix, grad, out=cols.reshape(C * KH * KW, -1))
+        padded = _scratch("padded", (C, B, geo.H + 2 * geo.PH, geo.W + 2 * geo.PW), grad.dtype)
+        padded.fill(0)
+        for i, j, rows, columns in _taps(geo, 0, geo.OH):
+            padded[:, :, rows, columns] += cols[:, i, j]
+        inner = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
+        grad_x[n] = inner.transpose(1, 0, 2, 3)
+
+    # Windows of neighbouring rows overlap, so blocks hold whole samples here.
+    _share_out(_sample_blocks(geo, C * KH * KW * geo.OH * geo.OW * grad_out.itemsize), work)
+    return grad_x
+
+
+# --- pooling -------------------------------------------------------------------------------------------
+
+
+def max_pool2d(x: Array, kernel_size: IntPair, *, stride: IntPair, padding: IntPair = 0) -> Array:
+    """`cnnlab.ops.max_pool2d`: the largest of each row of a window, then the largest of those."""
+    geo = Geometry.of(x, kernel_size, stride, padding)
+    out = np.empty((geo.N, geo.C, geo.OH, geo.OW), x.dtype)
+
+    def work(n: slice, r: slice) -> None:
+        pixels = _padded(x[n], geo, -np.inf)  # (B, C, H+2*PH, W+2*PW)
+        rows = _scratch("rows", (*pixels.shape[:3], geo.OW), x.dtype)
+        _maxima([pixels[..., taps] for taps in _columns_of_taps(geo)], rows)
+        _maxima([rows[:, :, taps] for taps in _rows_of_taps(geo)], out[n])
+
+    _share_out(_sample_blocks(geo, 4 * geo.C * geo.H * geo.W * x.itemsize), work)
+    return out
+
+
+def max_pool2d_backward(
+    grad_out: Array, x: Array, kernel_size: IntPair, *, stride: IntPair, padding: IntPair = 0
+) -> Array:
+    """`cnnlab.ops.max_pool2d_backward`: each gradient goes to the winning row, there to the winning pixel.
+
+    The first of equal rows and the first of equal pixels wins: together the window's first maximum.
+    """
+    geo = Geometry.of(x, kernel_size, stride, padding)
+    grad_x = np.empty_like(x)
+
+    def work(n: slice, r: slice) -> None:
+        pixels, grad = _padded(x[n], geo, -np.inf), grad_out[n]
+        rows, row_grad, pixel = (
+            _scratch(name, (*pixels.shape[:3], geo.OW), dtype)
+            for name, dtype in (("rows", x.dtype), ("row_grad", x.dtype), ("pixel", np.uint16))
+        )
+        largest, row = _scratch("largest", grad.shape, x.dtype), _scratch("row", grad.shape, np.uint16)
+        _maxima([pixels[..., taps] for taps in _columns_of_taps(geo)], rows, pixel)
+        _maxima([rows[:, :, taps] for taps in _rows_of_taps(geo)], largest, row)
+        _to_winners(grad, row, row_grad, [row_grad[:, :, taps] for taps in _rows_of_taps(geo)])
+        padded = _scratch("padded_grad", pixels.shape, x.dtype)
+        _to_winners(row_grad, pixel, padded, [padded[..., taps] for taps in _columns_of_taps(geo)])
+        grad_x[n] = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
+
+    _share_out(_sample_blocks(geo, 4 * geo.C * geo.H * geo.W * x.itemsize), work)
+    return grad_x
+
+
+def _maxima(taps: list[Array], out: Array, winner: NDArray[np.uint16] | None = None) -> None:
+    """Largest of several equally shaped arrays, and which of them it was (the first, if several)."""
+    np.copyto(out, taps[0])
+    if winner is not None:
+        winner.fill(0)
+        better = _scratch("better", out.shape, np.bool_)
+    for k, tap in enumerate(taps[1:], start=1):
+        if winner is not None:
+            np.greater(tap, out, out=better)
+            np.putmask(winner, better, k)
+        np.maximum(out, tap, out=out)
+
+
+def _to_winners(grad: Array, winner: NDArray[np.uint16], target: Array, taps: list[Array]) -> None:
+    """The transpose of `_maxima`: clear `target`, then add each gradient to the tap (a view of it) that won."""
+    target.fill(0)
+    won, share = _scratch("won", grad.shape, np.bool_), _scratch("share", grad.shape, grad.dtype)
+    for k, tap in enumerate(taps):
+        np.equal(winner, k, out=won)
+        tap += np.multiply(grad, won, out=share)
+
+
+def _rows_of_taps(geo: Geometry) -> list[slice]:
+    return [_steps(i, geo.OH, geo.SH) for i in range(geo.KH)]
+
+
+def _columns_of_taps(geo: Geometry) -> list[slice]:
+    return [_steps(j, geo.OW, geo.SW) for j in range(geo.KW)]
+
+
+# --- windows of a block --------------------------------------------------------------------------------
+
+
+def _columns(x: Array, geo: Geometry, n: slice, r: slice) -> Array:
+    """im2col of output rows r of samples n: (C*KH*KW, B*R*OW), in this thread's scratch memory."""
+    B, R = n.stop - n.start, r.stop - r.start
+    top = r.start * geo.SH - geo.PH  # input rows that these windows see, padding included
+    bottom = (r.stop - 1) * geo.SH - geo.PH + geo.DH * (geo.KH - 1) + 1
+    pixels = _padded(x[n], geo, 0, top, bottom).transpose(1, 0, 2, 3)  # (C, B, rows, W+2*PW)
+    cols = _scratch("cols", (geo.C, geo.KH, geo.KW, B, R, geo.OW), x.dtype)
+    for i, j, rows, columns in _taps(geo, 0, R):
+        cols[:, i, j] = pixels[:, :, rows, columns]  # (C, B, R, OW)
+    return cols.reshape(geo.C * geo.KH * geo.KW, B * R * geo.OW)
+
+
+def _rows(grad_out: Array, n: slice, r: slice) -> Array:
+    """Output rows r of samples n as a matrix with one row per filter: (OC, B*R*OW)."""
+    part = grad_out[n, :, r].transpose(1, 0, 2, 3)  # (OC, B, R, OW)
+    grad = _scratch("grad", part.shape, part.dtype)
+    grad[...] = part
+    return grad.reshape(part.shape[0], -1)
+
+
+def _padded(x: Array, geo: Geometry, fill: float, top: int | None = None, bottom: int | None = None) -> Array:
+    """Rows top to bottom of x (default: all), framed by `fill`: (B, C, bottom-top, W+2*PW)."""
+    top = -geo.PH if top is None else top
+    bottom = geo.H + geo.PH if bottom is None else bottom
+    if geo.PW == 0 and top >= 0 and bottom <= geo.H:
+        return x[:, :, top:bottom]
+    padded = _scratch("padded", (*x.shape[:2], bottom - top, geo.W + 2 * geo.PW), x.dtype)
+    padded.fill(fill)
+    first, last = max(top, 0), min(bottom, geo.H)
+    padded[:, :, first - top : last - top, geo.PW : geo.PW + geo.W] = x[:, :, first:last]
+    return padded
+
+
+def _taps(geo: Geometry, top: int, R: int) -> Iterator[tuple[int, int, slice, slice]]:
+    """For every filter element (i, j): the rows and columns of padded pixels that it meets."""
+    for i in range(geo.KH):
+        for j in range(geo.KW):
+            yield i, j, _steps(top + i * geo.DH, R, geo.SH), _steps(j * geo.DW, geo.OW, geo.SW)
+
+
+def _steps(start: int, count: int, step: int) -> slice:
+    """`count` indices from `start`, `step` apart."""
+    return slice(start, start + step * (count - 1) + 1, step)
+
+
+# --- blocks, threads, memory ---------------------------------------------------------------------------
+
+
+def _blocks(geo: Geometry, x: Array) -> list[tuple[slice, slice]]:
+    """Cut a convolution into (samples, output rows) whose columns take about BLOCK_BYTES."""
+    per_row = geo.C * geo.KH * geo.KW * geo.OW * x.itemsize
+    if per_row * geo.OH <= BLOCK_BYTES:
+        return _sample_blocks(geo, per_row * geo.OH)
+    R = max(1, BLOCK_BYTES // per_row)
+    R = -(-geo.OH // -(-geo.OH // R))  # equal parts
+    rows = [slice(r, min(r + R, geo.OH)) for r in range(0, geo.OH, R)]
+    return [(slice(n, n + 1), r) for n in range(geo.N) for r in rows]
+
+
+def _sample_blocks(geo: Geometry, bytes_per_sample: int) -> list[tuple[slice, slice]]:
+    """Cut the batch into groups of whole samples of about BLOCK_BYTES, at least one group for every thread."""
+    B = min(BLOCK_BYTES // max(1, bytes_per_sample), -(-geo.N // _workers()))
+    B = max(1, B)
+    return [(slice(n, min(n + B, geo.N)), slice(0, geo.OH)) for n in range(0, geo.N, B)]
+
+
+def _share_out(blocks: list[tuple[slice, slice]], work: Callable[[slice, slice], None]) -> None:
+    """Call ``work(samples, rows)`` for every block, on all cores; the calling thread works too."""
+    waiting: queue.SimpleQueue[tuple[slice, slice]] = queue.SimpleQueue()
+    for block in blocks:
+        waiting.put(block)
+
+    def worker() -> None:
+        while True:
+            try:
+                block = waiting.get_nowait()
+            except queue.Empty:
+                return
+            work(*block)
+
+    helpers = min(_workers(), len(blocks)) - 1
+    with _one_blas_thread():
+        futures = [_pool(os.getpid()).submit(worker) for _ in range(helpers)]
+        worker()
+        for future in futures:
+            future.result()
+
+
+@cache
+def _workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool(pid: int) -> ThreadPoolExecutor:
+    """The helper threads; a forked process (another pid) has none of its parent's and gets its own."""
+    return ThreadPoolExecutor(max(1, _workers() - 1), thread_name_prefix="cnnlab")
+
+
+class _Memory(threading.local):
+    """Each thread's buffers. Fresh large arrays would cost page faults in every call."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, NDArray[np.uint8]] = {}
+
+
+_memory = _Memory()
+
+
+def _scratch(name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> NDArray:
+    """An uninitialised array in this thread's buffer `name`, valid until the name is asked for again."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    buffer = _memory.buffers.get(name)
+    if buffer is None or buffer.size < size:
+        buffer = _memory.buffers[name] = np.empty(size, np.uint8)
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+_blas_lock, _blas_users = threading.Lock(), 0
+_blas_limit: Any = None
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread until the last thread that asked for it has left."""
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        _blas_users += 1
+        if _blas_users == 1:
+            _blas_limit = _blas().limit(limits=1)
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()
