@@ -1,0 +1,75 @@
+"""Words that the package itself says, in the reader's language.
+
+The catalogues are ``locale/<language>.toml``: nested tables, read as dotted keys, so ``[exercises.common]``
+with ``passed = "…"`` is ``text("exercises.common.passed")``. Every catalogue has the same keys, and each
+key the same ``{placeholders}``. A literal brace is written twice, as in `str.format`.
+
+The prose of the chapters is not here: it stands in the notebooks.
+"""
+
+import sys
+from functools import cache
+from importlib import resources
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_current = "en"
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """Codes of the languages that have a catalogue, sorted."""
+    names = (entry.name for entry in resources.files("cnnlab").joinpath("locale").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+def set_language(lang: str) -> None:
+    """Choose the language of everything that `text` returns from now on.
+
+    Raises
+    ------
+    ValueError
+        If there is no catalogue for `lang`.
+    """
+    global _current
+    if lang not in languages():
+        raise ValueError(f"unknown language {lang!r}; known languages: {', '.join(languages())}")
+    _current = lang
+
+
+def language() -> str:
+    """The language in use; ``"en"`` until one has been chosen."""
+    return _current
+
+
+def text(key: str, **values: object) -> str:
+    """The message `key` in the language in use, with `values` put into its placeholders.
+
+    Raises
+    ------
+    KeyError
+        If the catalogue has no such message, or a placeholder of the message is not among `values`.
+    """
+    messages = catalogue(_current)
+    if key not in messages:
+        raise KeyError(f"no message {key!r} in the catalogue {_current}.toml")
+    return messages[key].format(**values)
+
+
+@cache
+def catalogue(lang: str) -> dict[str, str]:
+    """All messages of one language, by dotted key."""
+    source = resources.files("cnnlab").joinpath("locale", f"{lang}.toml").read_text(encoding="utf-8")
+    return _flatten(tomllib.loads(source))
+
+
+def _flatten(table: dict, prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in table.items():
+        flat.update(
+            _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        )
+    return flat
