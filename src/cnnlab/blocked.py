@@ -3,8 +3,8 @@
 `ops.conv2d` gathers the windows of the whole batch, KH*KW times the memory of the images, and all of it
 travels between memory and processor. Here a block of samples, or of output rows of one sample, is gathered,
 multiplied and forgotten while its columns (about 2 MB) still lie in the processor's cache. Blocks are shared
-out to one Python thread per core; NumPy releases the interpreter's lock inside its loops and products, and the
-BLAS library is held to one thread meanwhile, so that the two do not compete.
+out to one Python thread per core; NumPy releases the interpreter's lock inside its loops and products, and
+the BLAS library is held to one thread meanwhile, so that the two do not compete.
 
 Arguments are those of `cnnlab.ops`, checked there: floating NumPy arrays, no groups. Sizes as there; further
 B samples and R output rows in a block.
@@ -14,11 +14,11 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ BLOCK_BYTES = 2 * 2**20  # columns of one block: they fit a core's cache; thinne
 
 Array = NDArray[np.floating]
 IntPair = int | tuple[int, int]
+Task = Callable[[], None]
 
 
 class Geometry(NamedTuple):
@@ -57,8 +58,8 @@ class Geometry(NamedTuple):
         cls, x: Array, kernel_size: IntPair, stride: IntPair, padding: IntPair, dilation: IntPair = 1
     ) -> "Geometry":
         N, C, H, W = x.shape
-        (KH, KW), (SH, SW) = pair(kernel_size), pair(stride)
-        (PH, PW), (DH, DW) = pair(padding, minimum=0), pair(dilation)
+        (KH, KW), (SH, SW) = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+        (PH, PW), (DH, DW) = pair(padding, "padding", minimum=0), pair(dilation, "dilation")
         OH, OW = conv_output_size(H, KH, SH, PH, DH), conv_output_size(W, KW, SW, PW, DW)
         return cls(N, C, H, W, KH, KW, OH, OW, SH, SW, PH, PW, DH, DW)
 
@@ -77,18 +78,8 @@ def conv2d(
 ) -> Array:
     """`cnnlab.ops.conv2d` without groups."""
     geo = Geometry.of(x, weight.shape[2:], stride, padding, dilation)
-    OC = weight.shape[0]
-    matrix = weight.reshape(OC, -1)  # (OC, C*KH*KW)
-    shift = 0 if bias is None else bias.reshape(OC, 1, 1)
-    out = np.empty((geo.N, OC, geo.OH, geo.OW), x.dtype)
-
-    def work(n: slice, r: slice) -> None:
-        cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
-        product = _scratch("product", (OC, n.stop - n.start, r.stop - r.start, geo.OW), x.dtype)
-        np.matmul(matrix, cols, out=product.reshape(OC, -1))
-        np.add(product.transpose(1, 0, 2, 3), shift, out=out[n, :, r])  # (B, OC, R, OW)
-
-    _share_out(_blocks(geo, x), work)
+    out = np.empty((geo.N, weight.shape[0], geo.OH, geo.OW), x.dtype)
+    _share_out(_convolution_tasks(x, weight, bias, geo, out))
     return out
 
 
@@ -103,63 +94,84 @@ def conv2d_backward(
 ) -> tuple[Array, Array, Array]:
     """`cnnlab.ops.conv2d_backward` without groups."""
     geo = Geometry.of(x, weight.shape[2:], stride, padding, dilation)
-    grad_weight, grad_bias = _conv2d_grad_weight(grad_out, x, geo)
     OC, C, KH, KW = weight.shape
+    sums: dict[int, tuple[Array, Array]] = {}
+    tasks = _grad_weight_tasks(grad_out, x, geo, sums)
+    grad_x = np.empty_like(x, order="C")
     PH, PW = geo.DH * (KH - 1) - geo.PH, geo.DW * (KW - 1) - geo.PW
     if geo.SH == geo.SW == 1 and min(PH, PW) >= 0 and OC <= 2 * C:
-        # With stride 1, sending gradients back through a filter is a convolution with the filter turned round;
-        # gathering OC channels then costs less than scattering C of them.
+        # With stride 1, sending gradients back through a filter is a convolution with the filter turned
+        # round; gathering OC channels then costs less than scattering C of them.
         turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))  # (C, OC, KH, KW)
-        grad_x = conv2d(grad_out, turned, padding=(PH, PW), dilation=dilation)
+        back = Geometry.of(grad_out, (KH, KW), 1, (PH, PW), dilation)
+        tasks += _convolution_tasks(grad_out, turned, None, back, grad_x)
     else:
-        grad_x = _conv2d_grad_x(grad_out, weight, geo)
-    return grad_x, grad_weight, grad_bias
+        tasks += _scatter_tasks(grad_out, weight, geo, grad_x)
+    _share_out(tasks)
+    if not sums:  # an empty batch
+        return grad_x, np.zeros(weight.shape, x.dtype), np.zeros(OC, x.dtype)
+    grad_weight, grad_bias = (sum(parts[1:], start=parts[0]) for parts in zip(*sums.values(), strict=True))
+    return grad_x, grad_weight.reshape(weight.shape), grad_bias
 
 
-def _conv2d_grad_weight(grad_out: Array, x: Array, geo: Geometry) -> tuple[Array, Array]:
-    """grad_weight (OC, C, KH, KW) and grad_bias (OC,): every block's ``grad_out @ cols.T``, added up."""
+def _convolution_tasks(x: Array, weight: Array, bias: Array | None, geo: Geometry, out: Array) -> list[Task]:
+    """Per block: ``weight @ cols + bias``, written where it belongs in `out` (N, OC, OH, OW)."""
+    OC = weight.shape[0]
+    matrix = weight.reshape(OC, -1)  # (OC, C*KH*KW)
+    shift = 0 if bias is None else bias.reshape(OC, 1, 1)
+
+    def work(n: slice, r: slice) -> None:
+        cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
+        product = _scratch("product", (OC, n.stop - n.start, r.stop - r.start, geo.OW), x.dtype)
+        np.matmul(matrix, cols, out=product.reshape(OC, -1))
+        np.add(product.transpose(1, 0, 2, 3), shift, out=out[n, :, r])  # (B, OC, R, OW)
+
+    return [partial(work, *block) for block in _blocks(geo, x)]
+
+
+def _grad_weight_tasks(
+    grad_out: Array, x: Array, geo: Geometry, sums: dict[int, tuple[Array, Array]]
+) -> list[Task]:
+    """Per block: ``grad_out @ cols.T`` (OC, C*KH*KW) and the sum of grad_out (OC,).
+
+    Each thread adds up its own pair in `sums`, so that none has to wait for another.
+    """
     OC, K = grad_out.shape[1], geo.C * geo.KH * geo.KW
-    totals: dict[int, tuple[Array, Array]] = {}  # one pair per thread, so that no thread waits for another
 
     def work(n: slice, r: slice) -> None:
         cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
         grad = _rows(grad_out, n, r)  # (OC, B*R*OW)
-        mine = totals.get(threading.get_ident())
+        mine = sums.get(threading.get_ident())
         if mine is None:
-            totals[threading.get_ident()] = grad @ cols.T, grad.sum(axis=1)
+            sums[threading.get_ident()] = grad @ cols.T, grad.sum(axis=1)
         else:
             product = _scratch("product", (OC, K), x.dtype)
             mine[0][...] += np.matmul(grad, cols.T, out=product)
             mine[1][...] += grad.sum(axis=1)
 
-    _share_out(_blocks(geo, x), work)
-    if not totals:  # an empty batch
-        return np.zeros((OC, geo.C, geo.KH, geo.KW), x.dtype), np.zeros(OC, x.dtype)
-    grad_weight, grad_bias = (sum(parts[1:], start=parts[0]) for parts in zip(*totals.values(), strict=True))
-    return grad_weight.reshape(OC, geo.C, geo.KH, geo.KW), grad_bias
+    return [partial(work, *block) for block in _blocks(geo, x)]
 
 
-def _conv2d_grad_x(grad_out: Array, weight: Array, geo: Geometry) -> Array:
-    """grad_x (N, C, H, W): every block's ``weight.T @ grad_out``, added to the pixels the windows came from."""
+def _scatter_tasks(grad_out: Array, weight: Array, geo: Geometry, grad_x: Array) -> list[Task]:
+    """Per block: ``weight.T @ grad_out``, added to the pixels of `grad_x` that the windows came from."""
     OC, C, KH, KW = weight.shape
     matrix = weight.reshape(OC, -1).T  # (C*KH*KW, OC)
-    grad_x = np.empty((geo.N, C, geo.H, geo.W), grad_out.dtype)
 
     def work(n: slice, r: slice) -> None:
-        grad = _rows(grad_out, n, slice(0, geo.OH))  # (OC, B*OH*OW)
+        grad = _rows(grad_out, n, r)  # (OC, B*OH*OW)
         B = n.stop - n.start
         cols = _scratch("cols", (C, KH, KW, B, geo.OH, geo.OW), grad.dtype)
         np.matmul(matrix, grad, out=cols.reshape(C * KH * KW, -1))
         padded = _scratch("padded", (C, B, geo.H + 2 * geo.PH, geo.W + 2 * geo.PW), grad.dtype)
         padded.fill(0)
-        for i, j, rows, columns in _taps(geo, 0, geo.OH):
+        for i, j, rows, columns in _taps(geo, geo.OH):
             padded[:, :, rows, columns] += cols[:, i, j]
         inner = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
         grad_x[n] = inner.transpose(1, 0, 2, 3)
 
     # Windows of neighbouring rows overlap, so blocks hold whole samples here.
-    _share_out(_sample_blocks(geo, C * KH * KW * geo.OH * geo.OW * grad_out.itemsize), work)
-    return grad_x
+    size = C * KH * KW * geo.OH * geo.OW * grad_out.itemsize
+    return [partial(work, *block) for block in _sample_blocks(geo, size)]
 
 
 # --- pooling -------------------------------------------------------------------------------------------
@@ -176,7 +188,8 @@ def max_pool2d(x: Array, kernel_size: IntPair, *, stride: IntPair, padding: IntP
         _maxima([pixels[..., taps] for taps in _columns_of_taps(geo)], rows)
         _maxima([rows[:, :, taps] for taps in _rows_of_taps(geo)], out[n])
 
-    _share_out(_sample_blocks(geo, 4 * geo.C * geo.H * geo.W * x.itemsize), work)
+    size = 4 * geo.C * geo.H * geo.W * x.itemsize  # pixels, and what is made of them
+    _share_out([partial(work, *block) for block in _sample_blocks(geo, size)])
     return out
 
 
@@ -204,7 +217,8 @@ def max_pool2d_backward(
         _to_winners(row_grad, pixel, padded, [padded[..., taps] for taps in _columns_of_taps(geo)])
         grad_x[n] = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
 
-    _share_out(_sample_blocks(geo, 4 * geo.C * geo.H * geo.W * x.itemsize), work)
+    size = 4 * geo.C * geo.H * geo.W * x.itemsize  # pixels, and what is made of them
+    _share_out([partial(work, *block) for block in _sample_blocks(geo, size)])
     return grad_x
 
 
@@ -222,7 +236,7 @@ def _maxima(taps: list[Array], out: Array, winner: NDArray[np.uint16] | None = N
 
 
 def _to_winners(grad: Array, winner: NDArray[np.uint16], target: Array, taps: list[Array]) -> None:
-    """The transpose of `_maxima`: clear `target`, then add each gradient to the tap (a view of it) that won."""
+    """The transpose of `_maxima`: clear `target`, then add each gradient to its winner, a view of it."""
     target.fill(0)
     won, share = _scratch("won", grad.shape, np.bool_), _scratch("share", grad.shape, grad.dtype)
     for k, tap in enumerate(taps):
@@ -248,7 +262,7 @@ def _columns(x: Array, geo: Geometry, n: slice, r: slice) -> Array:
     bottom = (r.stop - 1) * geo.SH - geo.PH + geo.DH * (geo.KH - 1) + 1
     pixels = _padded(x[n], geo, 0, top, bottom).transpose(1, 0, 2, 3)  # (C, B, rows, W+2*PW)
     cols = _scratch("cols", (geo.C, geo.KH, geo.KW, B, R, geo.OW), x.dtype)
-    for i, j, rows, columns in _taps(geo, 0, R):
+    for i, j, rows, columns in _taps(geo, R):
         cols[:, i, j] = pixels[:, :, rows, columns]  # (C, B, R, OW)
     return cols.reshape(geo.C * geo.KH * geo.KW, B * R * geo.OW)
 
@@ -269,16 +283,17 @@ def _padded(x: Array, geo: Geometry, fill: float, top: int | None = None, bottom
         return x[:, :, top:bottom]
     padded = _scratch("padded", (*x.shape[:2], bottom - top, geo.W + 2 * geo.PW), x.dtype)
     padded.fill(fill)
-    first, last = max(top, 0), min(bottom, geo.H)
+    first = max(top, 0)
+    last = max(first, min(bottom, geo.H))  # a block may see padding only
     padded[:, :, first - top : last - top, geo.PW : geo.PW + geo.W] = x[:, :, first:last]
     return padded
 
 
-def _taps(geo: Geometry, top: int, R: int) -> Iterator[tuple[int, int, slice, slice]]:
-    """For every filter element (i, j): the rows and columns of padded pixels that it meets."""
+def _taps(geo: Geometry, R: int) -> Iterator[tuple[int, int, slice, slice]]:
+    """For every filter element (i, j): the padded pixels that it meets in R rows of windows."""
     for i in range(geo.KH):
         for j in range(geo.KW):
-            yield i, j, _steps(top + i * geo.DH, R, geo.SH), _steps(j * geo.DW, geo.OW, geo.SW)
+            yield i, j, _steps(i * geo.DH, R, geo.SH), _steps(j * geo.DW, geo.OW, geo.SW)
 
 
 def _steps(start: int, count: int, step: int) -> slice:
@@ -301,30 +316,33 @@ def _blocks(geo: Geometry, x: Array) -> list[tuple[slice, slice]]:
 
 
 def _sample_blocks(geo: Geometry, bytes_per_sample: int) -> list[tuple[slice, slice]]:
-    """Cut the batch into groups of whole samples of about BLOCK_BYTES, at least one group for every thread."""
+    """Cut the batch into groups of whole samples of about BLOCK_BYTES, at least one for every thread."""
     B = min(BLOCK_BYTES // max(1, bytes_per_sample), -(-geo.N // _workers()))
     B = max(1, B)
     return [(slice(n, min(n + B, geo.N)), slice(0, geo.OH)) for n in range(0, geo.N, B)]
 
 
-def _share_out(blocks: list[tuple[slice, slice]], work: Callable[[slice, slice], None]) -> None:
-    """Call ``work(samples, rows)`` for every block, on all cores; the calling thread works too."""
-    waiting: queue.SimpleQueue[tuple[slice, slice]] = queue.SimpleQueue()
-    for block in blocks:
-        waiting.put(block)
+def _share_out(tasks: list[Task]) -> None:
+    """Do every task, on all cores; the calling thread works, too."""
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
 
     def worker() -> None:
         while True:
             try:
-                block = waiting.get_nowait()
+                task = waiting.get_nowait()
             except queue.Empty:
                 return
-            work(*block)
+            task()
 
-    helpers = min(_workers(), len(blocks)) - 1
+    helpers = min(_workers(), len(tasks)) - 1
     with _one_blas_thread():
         futures = [_pool(os.getpid()).submit(worker) for _ in range(helpers)]
-        worker()
+        try:
+            worker()
+        finally:
+            wait(futures)  # even after an error: nobody works on when the call has ended
         for future in futures:
             future.result()
 
@@ -360,8 +378,7 @@ def _scratch(name: str, shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> N
     return buffer[:size].view(dtype).reshape(shape)
 
 
-_blas_lock, _blas_users = threading.Lock(), 0
-_blas_limit: Any = None
+_blas_lock = threading.Lock()
 
 
 @cache
@@ -371,16 +388,15 @@ def _blas() -> ThreadpoolController:
 
 @contextmanager
 def _one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread until the last thread that asked for it has left."""
-    global _blas_users, _blas_limit
-    with _blas_lock:
-        _blas_users += 1
-        if _blas_users == 1:
-            _blas_limit = _blas().limit(limits=1)
-    try:
+    """Hold BLAS to one thread, unless another call does so already.
+
+    Who sets the limit takes it back: threadpoolctl lets only one thread change it.
+    """
+    if not _blas_lock.acquire(blocking=False):
         yield
+        return
+    try:
+        with _blas().limit(limits=1):
+            yield
     finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                _blas_limit.restore_original_limits()
+        _blas_lock.release()

@@ -367,9 +367,9 @@ class FastNet(nn.Module):
     """A small convolutional network that reads MNIST within seconds on a CPU.
 
     Four (or three) convolutions without bias, each followed by batch normalization and ReLU, two max
-    poolings and one fully connected layer. Pooling comes before normalization: the largest of four values stays the largest
-    under an increasing function, so the result hardly changes, while normalization and ReLU then work on a
-    quarter of the values. Chapter `11_training`; own design.
+    poolings and one fully connected layer. Pooling comes before normalization: the largest of four values
+    stays the largest under an increasing function, so the result hardly changes, while normalization and
+    ReLU then work on a quarter of the values. Chapter `11_training`; own design.
 
     Parameters
     ----------

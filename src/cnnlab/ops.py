@@ -101,7 +101,7 @@ def col2im(
     PH, PW = pair(padding, "padding", minimum=0)
     DH, DW = pair(dilation, "dilation")
     expected = conv_output_size(H, KH, SH, PH, DH), conv_output_size(W, KW, SW, PW, DW)
-    if (OH, OW) != expected:
+    if expected != (OH, OW):
         raise ValueError(
             f"cols has {OH} x {OW} windows, images of {H} x {W} give {expected[0]} x {expected[1]}"
         )
@@ -132,8 +132,13 @@ def col2im_matrix(
     padding: IntPair = 0,
     dilation: IntPair = 1,
 ) -> Array:
-    """The transpose of `im2col_matrix`: ``(N*OH*OW, C*KH*KW)`` back to images of `input_shape` (N, C, H, W)."""
+    """The transpose of `im2col_matrix`: ``(N*OH*OW, C*KH*KW)`` back to images of `input_shape` (N, C, H, W).
+
+    Errors as for `col2im`.
+    """
     xp = _namespace(matrix, "matrix", ndim=2)
+    if len(input_shape) != 4:
+        raise ValueError(f"input_shape must be (N, C, H, W), got {tuple(input_shape)}")
     N, C, H, W = input_shape
     KH, KW = pair(kernel_size, "kernel_size")
     (SH, SW), (PH, PW) = pair(stride, "stride"), pair(padding, "padding", minimum=0)
