@@ -34,9 +34,9 @@ def check(
 ) -> None:
     """Compare an operation with torch's, on NumPy arrays and on torch tensors of every device there is.
 
-    forward(*inputs) -> array; backward(grad_out, *inputs) -> tuple of gradients, one per floating input (None to
-    compare the forward pass only); torch_forward(*tensors) -> tensor. A random gradient is sent back. On torch
-    tensors, autograd through `forward` is compared as well. No input may be changed in place.
+    forward(*inputs) -> array; backward(grad_out, *inputs) -> tuple of gradients, one per floating input (None
+    to compare the forward pass only); torch_forward(*tensors) -> tensor. A random gradient is sent back. On
+    torch tensors, autograd through `forward` is compared as well. No input may be changed in place.
     """
     wanted, wanted_grads, grad_out = _torch_answer(torch_forward, inputs, seed, bool(backward))
     for place in on:

@@ -21,6 +21,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
@@ -32,6 +33,7 @@ BLOCK_BYTES = 2 * 2**20  # columns of one block: they fit a core's cache; thinne
 
 Array = NDArray[np.floating]
 IntPair = int | tuple[int, int]
+Block = tuple[slice, slice]  # samples, output rows
 Task = Callable[[], None]
 
 
@@ -95,11 +97,13 @@ def conv2d_backward(
     """`cnnlab.ops.conv2d_backward` without groups."""
     geo = Geometry.of(x, weight.shape[2:], stride, padding, dilation)
     OC, C, KH, KW = weight.shape
-    sums: dict[int, tuple[Array, Array]] = {}
-    tasks = _grad_weight_tasks(grad_out, x, geo, sums)
+    shares = _shares(_blocks(geo, x))
+    grad_weights = np.zeros((len(shares), OC, C * KH * KW), x.dtype)
+    grad_biases = np.zeros((len(shares), OC), x.dtype)
+    tasks = _grad_weight_tasks(grad_out, x, geo, shares, grad_weights, grad_biases)
     grad_x = np.empty_like(x, order="C")
     PH, PW = geo.DH * (KH - 1) - geo.PH, geo.DW * (KW - 1) - geo.PW
-    if geo.SH == geo.SW == 1 and min(PH, PW) >= 0 and OC <= 2 * C:
+    if geo.SH == geo.SW == 1 and min(PH, PW) >= 0 and OC <= C:
         # With stride 1, sending gradients back through a filter is a convolution with the filter turned
         # round; gathering OC channels then costs less than scattering C of them.
         turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))  # (C, OC, KH, KW)
@@ -108,10 +112,7 @@ def conv2d_backward(
     else:
         tasks += _scatter_tasks(grad_out, weight, geo, grad_x)
     _share_out(tasks)
-    if not sums:  # an empty batch
-        return grad_x, np.zeros(weight.shape, x.dtype), np.zeros(OC, x.dtype)
-    grad_weight, grad_bias = (sum(parts[1:], start=parts[0]) for parts in zip(*sums.values(), strict=True))
-    return grad_x, grad_weight.reshape(weight.shape), grad_bias
+    return grad_x, grad_weights.sum(axis=0).reshape(weight.shape), grad_biases.sum(axis=0)
 
 
 def _convolution_tasks(x: Array, weight: Array, bias: Array | None, geo: Geometry, out: Array) -> list[Task]:
@@ -130,26 +131,28 @@ def _convolution_tasks(x: Array, weight: Array, bias: Array | None, geo: Geometr
 
 
 def _grad_weight_tasks(
-    grad_out: Array, x: Array, geo: Geometry, sums: dict[int, tuple[Array, Array]]
+    grad_out: Array,
+    x: Array,
+    geo: Geometry,
+    shares: list[list[Block]],
+    grad_weights: Array,
+    grad_biases: Array,
 ) -> list[Task]:
-    """Per block: ``grad_out @ cols.T`` (OC, C*KH*KW) and the sum of grad_out (OC,).
+    """Per share: the sum over its blocks of ``grad_out @ cols.T`` (OC, C*KH*KW), and of grad_out (OC,).
 
-    Each thread adds up its own pair in `sums`, so that none has to wait for another.
+    Shares are cut beforehand, not by who is free: floating-point sums depend on their order, and the same
+    call shall give the same bits.
     """
-    OC, K = grad_out.shape[1], geo.C * geo.KH * geo.KW
+    OC, K = grad_weights.shape[1:]
 
-    def work(n: slice, r: slice) -> None:
-        cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
-        grad = _rows(grad_out, n, r)  # (OC, B*R*OW)
-        mine = sums.get(threading.get_ident())
-        if mine is None:
-            sums[threading.get_ident()] = grad @ cols.T, grad.sum(axis=1)
-        else:
-            product = _scratch("product", (OC, K), x.dtype)
-            mine[0][...] += np.matmul(grad, cols.T, out=product)
-            mine[1][...] += grad.sum(axis=1)
+    def work(share: int) -> None:
+        for n, r in shares[share]:
+            cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
+            grad = _rows(grad_out, n, r)  # (OC, B*R*OW)
+            grad_weights[share] += np.matmul(grad, cols.T, out=_scratch("product", (OC, K), x.dtype))
+            grad_biases[share] += grad.sum(axis=1)
 
-    return [partial(work, *block) for block in _blocks(geo, x)]
+    return [partial(work, share) for share in range(len(shares))]
 
 
 def _scatter_tasks(grad_out: Array, weight: Array, geo: Geometry, grad_x: Array) -> list[Task]:
@@ -207,14 +210,18 @@ def max_pool2d_backward(
         pixels, grad = _padded(x[n], geo, -np.inf), grad_out[n]
         rows, row_grad, pixel = (
             _scratch(name, (*pixels.shape[:3], geo.OW), dtype)
-            for name, dtype in (("rows", x.dtype), ("row_grad", x.dtype), ("pixel", np.uint16))
+            for name, dtype in (("rows", x.dtype), ("row_grad", x.dtype), ("pixel", _index_type(geo)))
         )
-        largest, row = _scratch("largest", grad.shape, x.dtype), _scratch("row", grad.shape, np.uint16)
+        largest, row = _scratch("largest", grad.shape, x.dtype), _scratch("row", grad.shape, _index_type(geo))
         _maxima([pixels[..., taps] for taps in _columns_of_taps(geo)], rows, pixel)
         _maxima([rows[:, :, taps] for taps in _rows_of_taps(geo)], largest, row)
-        _to_winners(grad, row, row_grad, [row_grad[:, :, taps] for taps in _rows_of_taps(geo)])
+        _to_winners(
+            grad, row, row_grad, [row_grad[:, :, taps] for taps in _rows_of_taps(geo)], geo.SH < geo.KH
+        )
         padded = _scratch("padded_grad", pixels.shape, x.dtype)
-        _to_winners(row_grad, pixel, padded, [padded[..., taps] for taps in _columns_of_taps(geo)])
+        _to_winners(
+            row_grad, pixel, padded, [padded[..., taps] for taps in _columns_of_taps(geo)], geo.SW < geo.KW
+        )
         grad_x[n] = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
 
     size = 4 * geo.C * geo.H * geo.W * x.itemsize  # pixels, and what is made of them
@@ -222,26 +229,38 @@ def max_pool2d_backward(
     return grad_x
 
 
-def _maxima(taps: list[Array], out: Array, winner: NDArray[np.uint16] | None = None) -> None:
+def _maxima(taps: list[Array], out: Array, winner: NDArray[np.unsignedinteger] | None = None) -> None:
     """Largest of several equally shaped arrays, and which of them it was (the first, if several)."""
     np.copyto(out, taps[0])
     if winner is not None:
         winner.fill(0)
         better = _scratch("better", out.shape, np.bool_)
+        place = _scratch("place", out.shape, winner.dtype)
     for k, tap in enumerate(taps[1:], start=1):
         if winner is not None:
             np.greater(tap, out, out=better)
-            np.putmask(winner, better, k)
+            np.multiply(better, winner.dtype.type(k), out=place)  # k where it is better, else 0
+            np.maximum(winner, place, out=winner)
         np.maximum(out, tap, out=out)
 
 
-def _to_winners(grad: Array, winner: NDArray[np.uint16], target: Array, taps: list[Array]) -> None:
-    """The transpose of `_maxima`: clear `target`, then add each gradient to its winner, a view of it."""
+def _to_winners(
+    grad: Array, winner: NDArray[np.unsignedinteger], target: Array, taps: list[Array], overlap: bool
+) -> None:
+    """The transpose of `_maxima`: clear `target`, then add each gradient to the view of it that won."""
     target.fill(0)
     won, share = _scratch("won", grad.shape, np.bool_), _scratch("share", grad.shape, grad.dtype)
     for k, tap in enumerate(taps):
         np.equal(winner, k, out=won)
-        tap += np.multiply(grad, won, out=share)
+        if overlap:
+            tap += np.multiply(grad, won, out=share)
+        else:
+            np.multiply(grad, won, out=tap)
+
+
+def _index_type(geo: Geometry) -> np.dtype:
+    """The smallest unsigned type that counts the pixels along a window."""
+    return np.min_scalar_type(max(geo.KH, geo.KW) - 1)
 
 
 def _rows_of_taps(geo: Geometry) -> list[slice]:
@@ -260,10 +279,20 @@ def _columns(x: Array, geo: Geometry, n: slice, r: slice) -> Array:
     B, R = n.stop - n.start, r.stop - r.start
     top = r.start * geo.SH - geo.PH  # input rows that these windows see, padding included
     bottom = (r.stop - 1) * geo.SH - geo.PH + geo.DH * (geo.KH - 1) + 1
-    pixels = _padded(x[n], geo, 0, top, bottom).transpose(1, 0, 2, 3)  # (C, B, rows, W+2*PW)
+    pixels = _padded(x[n], geo, 0, top, bottom)  # (B, C, rows, W+2*PW)
     cols = _scratch("cols", (geo.C, geo.KH, geo.KW, B, R, geo.OW), x.dtype)
-    for i, j, rows, columns in _taps(geo, R):
-        cols[:, i, j] = pixels[:, :, rows, columns]  # (C, B, R, OW)
+    sample, channel, row, column = pixels.strides
+    # All windows as one view, so that the copy is one call: with a call per filter element, the threads would
+    # wait for each other at every return to the interpreter.
+    np.copyto(
+        cols,
+        as_strided(
+            pixels,
+            shape=cols.shape,
+            strides=(channel, geo.DH * row, geo.DW * column, sample, geo.SH * row, geo.SW * column),
+            writeable=False,
+        ),
+    )
     return cols.reshape(geo.C * geo.KH * geo.KW, B * R * geo.OW)
 
 
@@ -304,7 +333,7 @@ def _steps(start: int, count: int, step: int) -> slice:
 # --- blocks, threads, memory ---------------------------------------------------------------------------
 
 
-def _blocks(geo: Geometry, x: Array) -> list[tuple[slice, slice]]:
+def _blocks(geo: Geometry, x: Array) -> list[Block]:
     """Cut a convolution into (samples, output rows) whose columns take about BLOCK_BYTES."""
     per_row = geo.C * geo.KH * geo.KW * geo.OW * x.itemsize
     if per_row * geo.OH <= BLOCK_BYTES:
@@ -315,11 +344,16 @@ def _blocks(geo: Geometry, x: Array) -> list[tuple[slice, slice]]:
     return [(slice(n, n + 1), r) for n in range(geo.N) for r in rows]
 
 
-def _sample_blocks(geo: Geometry, bytes_per_sample: int) -> list[tuple[slice, slice]]:
+def _sample_blocks(geo: Geometry, bytes_per_sample: int) -> list[Block]:
     """Cut the batch into groups of whole samples of about BLOCK_BYTES, at least one for every thread."""
     B = min(BLOCK_BYTES // max(1, bytes_per_sample), -(-geo.N // _workers()))
     B = max(1, B)
     return [(slice(n, min(n + B, geo.N)), slice(0, geo.OH)) for n in range(0, geo.N, B)]
+
+
+def _shares(blocks: list[Block]) -> list[list[Block]]:
+    """The blocks dealt out to as many hands as there are threads."""
+    return [blocks[first :: _workers()] for first in range(min(_workers(), len(blocks)))]
 
 
 def _share_out(tasks: list[Task]) -> None:

@@ -324,6 +324,8 @@ def evaluate(
         Maps images (N, C, H, W) to logits (N, K). It comes back in the mode that it was in.
     data : ImageData, Batches or DataLoader
         Labels and predictions come back in the order in which it gives the samples.
+    batch_size : int
+        Samples at a time, where `data` is an `ImageData`.
     device : optional
         Default: where the model's parameters are.
 

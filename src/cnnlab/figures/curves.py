@@ -69,6 +69,8 @@ def bars(values: dict, *, xlabel: str = "", role: str = "input", digits: int = 1
         Non-negative and finite.
     xlabel : str
         Unit or quantity, such as ``s``; written after every number.
+    role : str
+        The bars' colour: a name in `PALETTE`.
     digits : int
         Decimals of the numbers; integers have none.
     """

@@ -54,6 +54,8 @@ def equation(*terms, highlights: dict | None = None, unit: float = UNIT) -> Figu
         symbol; a number for a single cell without role, as a bias.
     highlights : dict, optional
         From the position among `terms` to what `number_grid` calls `highlight`.
+    unit : float
+        Side of a cell in inches.
     """
     if not terms:
         raise ValueError("equation needs at least one term, got none")
