@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from cnnlab import i18n
 from cnnlab.exercises import convolution
 

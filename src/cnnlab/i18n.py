@@ -62,7 +62,7 @@ def text(key: str, **values: object) -> str:
 @cache
 def catalogue(lang: str) -> dict[str, str]:
     """All messages of one language, by dotted key."""
-    source = resources.files("cnnlab").joinpath("locale", f"{lang}.toml").read_text(encoding="utf-8")
+    source = resources.files("cnnlab").joinpath("locale").joinpath(f"{lang}.toml").read_text(encoding="utf-8")
     return _flatten(tomllib.loads(source))
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
+
 from cnnlab import ops
 
 np.int = int  # DeZero 0.0.13 still uses the old name

@@ -133,7 +133,7 @@ class Attempt:
         self._sources |= _sources(function)
         try:
             result = function(*map(_copy, args), **{name: _copy(value) for name, value in kwargs.items()})
-        except (Exception, SystemExit) as error:  # noqa: BLE001 the reader's code may raise anything
+        except (Exception, SystemExit) as error:
             self._raised(error)
         if is_unanswered(result):
             raise _Unanswered
@@ -282,7 +282,7 @@ def _run(function: Callable, attempt: Attempt, answers: tuple) -> tuple[str, str
     except _Failed as failure:
         hint, messages = failure.args
         return "failed", hint, messages
-    except Exception as error:  # noqa: BLE001 the answer may have a form that the check did not foresee
+    except Exception as error:
         if isinstance(error, NotImplementedError) or "ellipsis" in str(error):
             return "unanswered", "", ()
         said = {"error": type(error).__name__, "message": _first_line(error)}
@@ -342,7 +342,7 @@ def _difference(
 def _copy(value: Any) -> Any:
     try:
         return copy.deepcopy(value)
-    except Exception:  # noqa: BLE001 what cannot be copied is used as it is: a generator, a tensor in a graph
+    except Exception:
         return value
 
 
