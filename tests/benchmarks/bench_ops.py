@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_ops.py [--turns 9] [--check]
 
-The candidates take turns, so that a busy machine slows all of them; before each turn there is a short rest and
-one call that does not count, so that no one meets the last one's threads still spinning. The table shows the
-median time of each relative to torch's in the same run. Memory is the peak that one forward and backward pass allocates
-(tracemalloc). `--check` ends with an error if a target is missed.
+The candidates take turns, so that a busy machine slows all of them; before each turn there is a short rest
+and one call that does not count, so that no one meets the last one's threads still spinning. The table shows
+the median time of each relative to torch's in the same run. Memory is the peak that one forward and backward
+pass allocates (tracemalloc). `--check` ends with an error if a target is missed.
 """
 
 import argparse
