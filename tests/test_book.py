@@ -1,0 +1,679 @@
+"""The site as a reader meets it: built, opened in Chromium, in both languages, with nothing fetched from
+elsewhere.
+
+The browser is Chromium from the system, or the one that the environment variable CNNLAB_CHROMIUM names, or
+Playwright's own.
+"""
+
+import base64
+import gzip
+import importlib.util
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote, unquote
+
+import nbformat
+import pytest
+import yaml
+from PIL import Image
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+LANGUAGES = tomllib.loads((BOOK / "languages.toml").read_text(encoding="utf-8"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+CHAPTERS = [chapter["file"] for chapter in TOC["chapters"]]
+PAGES = [(code, stem) for code in LANGUAGES for stem in [TOC["root"], *CHAPTERS, "search"]]
+NOTEBOOKS = [(code, stem) for code in LANGUAGES for stem in CHAPTERS]
+TERMS = tomllib.loads((ROOT / "tests/search_terms.toml").read_text(encoding="utf-8"))
+every_page = pytest.mark.parametrize(("code", "stem"), PAGES)
+every_chapter = pytest.mark.parametrize(("code", "stem"), NOTEBOOKS)
+every_language = pytest.mark.parametrize("code", list(LANGUAGES))
+FIRST_VIEW = 500_000  # bytes with gzip
+CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+# Labels that are the same in every language.
+UNTRANSLATED = re.compile(r"(Colab|CNN|MNIST|cnnlab|Ctrl|K|\.ipynb|\.md|\.pdf|[\W\d_]*)")
+
+
+def load(name: str) -> ModuleType:
+    """A module of ``book/``, which is not a package."""
+    spec = importlib.util.spec_from_file_location(f"book_{name}", BOOK / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module", autouse=True)
+def extensions() -> Iterator[None]:
+    sys.path.insert(0, str(BOOK / "_ext"))
+    yield
+    sys.path.remove(str(BOOK / "_ext"))
+
+
+def run_build(root: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(root / "book/build.py")],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=1500,
+        cwd=root,
+    )
+
+
+# ---------------------------------------------------------------- the built site
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    done = run_build(ROOT)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return BOOK / "_build/html"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = os.environ.get("CNNLAB_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.fail(
+                "No Chromium to open the site with. Install one (Debian: apt install chromium; anywhere: "
+                f"python -m playwright install chromium) or name it in CNNLAB_CHROMIUM.\n{error}"
+            )
+        yield chromium
+        chromium.close()
+
+
+class Reader:
+    """A page in a fresh browser, and what went wrong while it was open."""
+
+    def __init__(self, browser: Browser, root: str, **options: object) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.context.set_default_timeout(60_000)
+        self.root = root
+        self.troubles: list[str] = []
+        self.bodies: dict[str, bytes] = {}
+        self.page: Page = self.context.new_page()
+        self.page.on("console", lambda m: m.type in {"error", "warning"} and self.troubles.append(m.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("requestfailed", self._failed)
+        self.page.on("request", self._request)
+        self.page.on("response", lambda r: r.status >= 400 and self.troubles.append(f"{r.status}: {r.url}"))
+
+    def _request(self, request: object) -> None:
+        if not request.url.startswith((self.root, "data:", "blob:")):
+            self.troubles.append(f"request off the site: {request.url}")
+
+    def _failed(self, request: object) -> None:
+        # A browser gives up on what it was still loading when the reader goes on to the next page.
+        if request.failure != "net::ERR_ABORTED":
+            self.troubles.append(f"{request.failure}: {request.url}")
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.root + path, wait_until="load")
+        return self.page
+
+
+@pytest.fixture
+def reader(browser: Browser, address: str) -> Iterator[Reader]:
+    visitor = Reader(browser, address)
+    yield visitor
+    visitor.context.close()
+    assert visitor.troubles == []
+
+
+@pytest.fixture
+def phone(browser: Browser, address: str) -> Iterator[Reader]:
+    visitor = Reader(browser, address, viewport={"width": 390, "height": 844})
+    yield visitor
+    visitor.context.close()
+    assert visitor.troubles == []
+
+
+@every_page
+def test_page_is_in_its_language_and_knows_the_other(reader: Reader, code: str, stem: str) -> None:
+    page = reader.open(f"{code}/{stem}.html")
+    assert page.evaluate("document.documentElement.lang") == code
+    alternates = page.eval_on_selector_all(
+        "link[rel=alternate][hreflang]", "links => Object.fromEntries(links.map(l => [l.hreflang, l.href]))"
+    )
+    assert alternates == {
+        **{other: f"{reader.root}{other}/{stem}.html" for other in LANGUAGES},
+        "x-default": f"{reader.root}index.html",
+    }
+    for other in LANGUAGES:
+        if other == code:
+            continue
+        page.click(f".language-switch a[hreflang={other}]")
+        page.wait_for_url(f"**/{other}/{stem}.html*")
+        assert page.evaluate("document.documentElement.lang") == other
+        page.click(f".language-switch a[hreflang={code}]")
+        page.wait_for_url(f"**/{code}/{stem}.html*")
+
+
+@every_chapter
+def test_switch_leads_to_the_same_section(reader: Reader, code: str, stem: str) -> None:
+    page = reader.open(f"{code}/{stem}.html")
+    sections = page.eval_on_selector_all("article section section[id]", "nodes => nodes.map(node => node.id)")
+    assert len(sections) >= 3
+    section = sections[len(sections) // 2]
+    page.evaluate("id => document.getElementById(id).scrollIntoView()", section)
+    other = next(name for name in LANGUAGES if name != code)
+    page.click(f".language-switch a[hreflang={other}]")
+    page.wait_for_url(f"**/{other}/{stem}.html#*")
+    reached = unquote(page.url.split("#")[1])
+    assert reached in sections
+    assert page.evaluate("id => document.getElementById(id).tagName", reached) == "SECTION"
+
+
+@every_page
+def test_interface_is_in_the_language_of_the_page(reader: Reader, code: str, stem: str) -> None:
+    page = reader.open(f"{code}/{stem}.html")
+    labels = page.evaluate(
+        """() => {
+          const found = new Set();
+          const names = ["title", "aria-label", "placeholder", "data-bs-title",
+                         "data-bs-original-title", "data-tooltip"];
+          for (const name of names)
+            for (const node of document.querySelectorAll(`[${name}]`))
+              if (!node.closest("article svg, .language-switch a")) found.add(node.getAttribute(name));
+          const parts = "button, summary, .admonition-title, .prev-next-subtitle, .onthispage";
+          for (const node of document.querySelectorAll(parts))
+            found.add(node.textContent);
+          for (const node of document.querySelectorAll("button svg title")) found.add(node.textContent);
+          for (const node of document.querySelectorAll("img")) found.add(node.alt);
+          return [...found].map(text => text.trim()).filter(Boolean);
+        }"""
+    )
+    own = {table["name"] for table in LANGUAGES.values()}
+    assert [text for text in labels if not CJK.search(text) and not UNTRANSLATED.fullmatch(text)] == []
+    foreign = {"ja": "[\uac00-\ud7a3]", "ko": "[\u3040-\u30ff]"}
+    if code in foreign:
+        assert [text for text in labels if re.search(foreign[code], text) and text not in own] == []
+
+
+@every_page
+def test_nothing_scrolls_sideways_on_a_phone(phone: Reader, code: str, stem: str) -> None:
+    page = phone.open(f"{code}/{stem}.html")
+    for details in page.query_selector_all("details"):
+        details.evaluate("node => { node.open = true; }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("article *")].filter(node => {
+          if (node.getBoundingClientRect().right <= 391 || !node.checkVisibility()) return false;
+          for (let box = node; box && box.tagName !== "ARTICLE"; box = box.parentElement)
+            if (["auto", "scroll", "hidden", "clip"].includes(getComputedStyle(box).overflowX)) return false;
+          return true;
+        }).map(node => node.outerHTML.slice(0, 120))"""
+    )
+    assert wide == []
+
+
+@every_chapter
+def test_formulas_are_rendered(reader: Reader, code: str, stem: str) -> None:
+    page = reader.open(f"{code}/{stem}.html")
+    for details in page.query_selector_all("details"):
+        details.evaluate("node => { node.open = true; }")
+    formulas = page.evaluate(
+        """() => [...document.querySelectorAll("article .math")].map(node => {
+          const math = node.querySelector("math");
+          const box = math ? math.getBoundingClientRect() : {width: 0, height: 0};
+          const wrong = !!node.querySelector("merror");
+          return [math ? math.textContent : "", box.width > 0 && box.height > 0, wrong];
+        })"""
+    )
+    assert formulas
+    assert [text for text, drawn, wrong in formulas if not drawn or wrong] == []
+    prose = page.evaluate(
+        """() => {
+          const copy = document.querySelector("article").cloneNode(true);
+          for (const node of copy.querySelectorAll("pre, code, math, svg")) node.remove();
+          return copy.textContent;
+        }"""
+    )
+    assert re.findall(r"\$[^$\n]{1,40}\$|\\(?:frac|sum|begin|text)\b", prose) == []
+    assert page.evaluate("document.fonts.check('16px \"Book Math\"')")
+
+
+@every_chapter
+def test_figures_have_names_and_captions(reader: Reader, code: str, stem: str) -> None:
+    page = reader.open(f"{code}/{stem}.html")
+    figures = page.evaluate(
+        """() => [...document.querySelectorAll("article :is(.cell_output, figure) :is(svg, img)")]
+          .filter(node => !node.closest("button")).map(node => {
+          const label = document.getElementById(node.getAttribute("aria-labelledby") || "-");
+          const name = label ? label.textContent : node.getAttribute("alt") || "";
+          return [node.getAttribute("role") || node.tagName, name, !!node.closest("figure")];
+        })"""
+    )
+    assert figures
+    word = LANGUAGES[code]["figure"]
+    for role, name, framed in figures:
+        assert role in {"img", "IMG"}
+        assert re.match(rf"{word}\s?\d+\.\d+\s*\S", name.strip()), name
+        assert framed
+    assert (
+        page.eval_on_selector_all(
+            "article img", "nodes => nodes.filter(node => !node.alt).map(node => node.src)"
+        )
+        == []
+    )
+
+
+@every_chapter
+def test_figures_change_with_the_theme(browser: Browser, address: str, code: str, stem: str) -> None:
+    seen = {}
+    for theme in ("light", "dark"):
+        reader = Reader(browser, address, color_scheme=theme)
+        page = reader.open(f"{code}/{stem}.html")
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        seen[theme] = page.evaluate(
+            """() => {
+              const inked = document.querySelector('article figure svg [style*="--fig-ink"]');
+              return inked ? [getComputedStyle(inked).fill, getComputedStyle(inked).stroke] : null;
+            }"""
+        )
+        reader.context.close()
+        assert reader.troubles == []
+    assert seen["light"] and seen["dark"] and seen["light"] != seen["dark"]
+
+
+@every_chapter
+def test_page_is_light(site: Path, browser: Browser, address: str, code: str, stem: str) -> None:
+    reader = Reader(browser, address)
+    addresses: set[str] = set()
+    reader.page.on("request", lambda request: addresses.add(request.url.split("?")[0]))
+    reader.open(f"{code}/{stem}.html")
+    reader.page.wait_for_load_state("networkidle")
+    reader.context.close()
+    files = [site / unquote(url.removeprefix(address)) for url in addresses if url.startswith(address)]
+    weight = sum(len(gzip.compress(path.read_bytes(), 6)) for path in files)
+    assert weight <= FIRST_VIEW
+
+
+@every_chapter
+def test_colab_and_download_lead_to_the_notebook_of_the_language(
+    reader: Reader, site: Path, code: str, stem: str
+) -> None:
+    url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    owner = url.removeprefix("https://github.com/")
+    page = reader.open(f"{code}/{stem}.html")
+    colab = page.get_attribute("a[href*=colab]", "href")
+    assert (
+        colab == f"https://colab.research.google.com/github/{owner}/blob/main/notebooks/{code}/{stem}.ipynb"
+    )
+    download = page.get_attribute("a.btn-download-source-button", "href")
+    notebook = json.loads((site / code / download).read_text(encoding="utf-8"))
+    assert notebook == json.loads((ROOT / "notebooks" / code / f"{stem}.ipynb").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+@every_language
+def test_search_finds_course_terms(
+    site: Path, browser: Browser, address: str, code: str, scheme: str
+) -> None:
+    reader = Reader(browser, address if scheme == "http" else site.as_uri() + "/")
+    texts = {}
+    for stem in CHAPTERS:
+        page = reader.open(f"{code}/{stem}.html")
+        texts[stem] = page.evaluate(
+            """() => {
+              const copy = document.querySelector("article").cloneNode(true);
+              const left = "pre, svg, math, .cell_output, figcaption";
+              for (const node of copy.querySelectorAll(left)) node.remove();
+              return copy.textContent;
+            }"""
+        )
+    terms = TERMS[code] if scheme == "http" else TERMS[code][:5]
+    missed = {}
+    for term in terms:
+        page = reader.open(f"{code}/search.html?q={quote(term)}")
+        page.wait_for_function(
+            "document.querySelector('#search-results .search-summary')?.textContent.trim()"
+        )
+        found = page.eval_on_selector_all("#search-results li a", "links => links.map(link => link.href)")
+        stems = {re.sub(r".*/|\.html.*", "", link) for link in found}
+        wanted = {stem for stem, text in texts.items() if term in text}
+        if not stems or wanted - stems:
+            missed[term] = sorted(wanted - stems)
+    page = reader.open(f"{code}/search.html?q={quote('量子重力' if code == 'ja' else '양자중력')}")
+    page.wait_for_function("document.querySelector('#search-results .search-summary')?.textContent.trim()")
+    assert page.query_selector_all("#search-results li a") == []
+    reader.context.close()
+    assert missed == {}
+    assert reader.troubles == []
+    assert len(TERMS[code]) >= 20
+
+
+@every_chapter
+def test_folder_opened_from_disk_works(site: Path, browser: Browser, code: str, stem: str) -> None:
+    reader = Reader(browser, site.as_uri() + "/")
+    page = reader.open(f"{code}/{stem}.html")
+    assert page.evaluate("document.querySelector('article .math math').getBoundingClientRect().width") > 0
+    assert page.evaluate("document.fonts.check('16px \"Book Math\"')")
+    other = next(name for name in LANGUAGES if name != code)
+    page.click(f".language-switch a[hreflang={other}]")
+    page.wait_for_url(f"**/{other}/{stem}.html*")
+    reader.context.close()
+    assert reader.troubles == []
+
+
+def test_keyboard_reaches_the_text_first(reader: Reader) -> None:
+    page = reader.open(f"ja/{CHAPTERS[0]}.html")
+    page.keyboard.press("Tab")
+    assert (
+        page.evaluate("document.activeElement.textContent")
+        == LANGUAGES["ja"]["strings"]["Skip to main content"]
+    )
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main-content")
+
+
+def test_landing_offers_both_languages_and_remembers(reader: Reader) -> None:
+    page = reader.open("index.html")
+    assert page.query_selector_all(".card.chosen") == []
+    assert page.eval_on_selector_all(".card", "cards => cards.map(card => card.dataset.language)") == list(
+        LANGUAGES
+    )
+    for code in LANGUAGES:
+        page = reader.open("index.html")
+        assert page.url.endswith("/index.html")
+        page.click(f".card[data-language={code}]")
+        page.wait_for_url(f"**/{code}/index.html")
+        page = reader.open("index.html")
+        assert page.url.endswith("/index.html"), "the choice stays with the reader"
+        assert page.eval_on_selector_all(".card.chosen", "cards => cards.map(card => card.lang)") == [code]
+        assert page.is_visible(f".card[data-language={code}] .last")
+
+
+def test_landing_has_two_themes_and_fits_a_phone(phone: Reader) -> None:
+    page = phone.open("index.html")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_second_build_has_nothing_to_do(site: Path) -> None:
+    done = run_build(ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "Chapters: 0 to run" in done.stdout
+    assert "Pages: unchanged" in done.stdout
+    assert str(site / "index.html") in done.stdout
+
+
+# ---------------------------------------------------------------- builds that must fail
+
+
+def write_notebook(path: Path, *cells: tuple[str, str, str]) -> None:
+    """A notebook from (kind, id, source)."""
+    kinds = {"code": nbformat.v4.new_code_cell, "text": nbformat.v4.new_markdown_cell}
+    notebook = nbformat.v4.new_notebook(
+        cells=[kinds[kind](source, id=name) for kind, name, source in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture
+def small_book(tmp_path: Path) -> Path:
+    """A book of one chapter in a folder whose name has blanks, Japanese and Korean."""
+    root = tmp_path / "わたしの 本 책"
+    shutil.copytree(BOOK, root / "book", ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    shutil.copy(ROOT / "_config.yml", root)
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n  - file: one\n", encoding="utf-8"
+    )
+    for code in LANGUAGES:
+        folder = root / "notebooks" / code
+        folder.mkdir(parents=True)
+        (folder / "index.md").write_text("# 本 책\n\n[1](one.ipynb#sum)\n", encoding="utf-8")
+        write_notebook(
+            folder / "one.ipynb",
+            ("text", "title", "# 1"),
+            ("text", "sum", "## $1+1$"),
+            ("code", "two", "1 + 1"),
+        )
+    return root
+
+
+def test_small_book_is_built_in_an_odd_folder_and_an_empty_home(small_book: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    done = run_build(small_book, HOME=str(home), USERPROFILE=str(home))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for code in LANGUAGES:
+        page = (small_book / "book/_build/html" / code / "one.html").read_text(encoding="utf-8")
+        assert f'<html lang="{code}"' in page
+        assert 'id="sum"' in page
+        assert re.search(r"<span></span>2\b", page)
+
+
+def test_failing_cell_fails_the_build_and_is_named(small_book: Path) -> None:
+    write_notebook(
+        small_book / "notebooks/ko/one.ipynb",
+        ("text", "title", "# 1"),
+        ("code", "fine", "x = 1"),
+        ("code", "divide", "x / 0"),
+        ("code", "after", "x"),
+    )
+    done = run_build(small_book)
+    assert done.returncode == 1
+    assert "ko/one, cell 'divide': ZeroDivisionError: division by zero" in done.stderr
+    assert "ja/one, cell" not in done.stderr
+    assert not (small_book / "book/_build/html").exists()
+
+
+def test_faults_of_pages_fail_the_build_and_are_named(small_book: Path) -> None:
+    drawing = "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>')"
+    write_notebook(
+        small_book / "notebooks/ja/one.ipynb",
+        ("text", "title", "# 1"),
+        ("text", "sum", "## 2\n\n[なし](nowhere.ipynb)"),
+        ("code", "drawing", drawing),
+    )
+    write_notebook(
+        small_book / "notebooks/ko/one.ipynb",
+        ("text", "title", "# 1"),
+        ("text", "sum", "## 2\n\n$\\unknown$"),
+        ("text", "picture", "![](picture.png)"),
+    )
+    (small_book / "notebooks/ko/picture.png").write_bytes(b"")
+    for _ in range(2):  # also the second time, when Sphinx could have taken pages from its memory
+        done = run_build(small_book)
+        assert done.returncode == 1
+        lines = done.stderr.splitlines()
+        assert any(
+            "ja/one.ipynb" in line and "'sum'" in line and "nowhere.ipynb" in line for line in lines
+        ), done.stderr
+        assert any("ja/one.ipynb" in line and "'drawing'" in line and "caption" in line for line in lines), (
+            done.stderr
+        )
+        assert any("ko/one.ipynb" in line and "'sum'" in line and "unknown" in line for line in lines), (
+            done.stderr
+        )
+        assert any(
+            "ko/one.ipynb" in line and "picture.png has no alternative text" in line for line in lines
+        ), done.stderr
+
+
+def test_links_to_missing_places_are_found(tmp_path: Path) -> None:
+    links = load("links")
+    (tmp_path / "a.html").write_text(
+        '<p id="here"></p><p id="here"></p><a href="#here"></a><a href="#gone"></a>'
+        '<a href="b.html#there"></a><a href="c.html"></a>'
+        '<img src="https://example.org/x.png"><a href="https://example.org/">fine</a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="there"></p>')
+    assert links.check(tmp_path) == [
+        "a.html: the id 'here' is there twice",
+        "a.html: fetches https://example.org/x.png from another site",
+        "a.html: link to a missing place #gone",
+        "a.html: broken link c.html",
+    ]
+
+
+# ---------------------------------------------------------------- parts
+
+
+def test_outputs_belong_to_the_sources_and_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = load("execution")
+    package = tmp_path / "cnnlab"
+    package.mkdir()
+    (package / "ops.py").write_text("a = 1\n")
+    monkeypatch.setattr(execution, "package_folder", lambda: package)
+    monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "data"))
+    states = [execution.state()]
+    assert execution.state() == states[0]
+    (package / "ops.py").write_text("a = 2\n")
+    states.append(execution.state())
+    (tmp_path / "data/MNIST/raw").mkdir(parents=True)
+    (tmp_path / "data/MNIST/raw/train-images-idx3-ubyte").write_bytes(b"1")
+    states.append(execution.state())
+    (package / "locale.toml").write_text("a = 2\n")
+    states.append(execution.state())
+    assert len(set(states)) == 4
+
+
+def test_query_is_cut_like_the_index(browser: Browser) -> None:
+    from cnnlab_book import search
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.evaluate(
+        "source => { window.cut = new Function(source + '; return splitQuery;')(); }", search.SPLITTER
+    )
+    for text in (
+        "畳み込み層 conv2d",
+        "특징 맵을 3×3",
+        "層",
+        "ｃｏｎｖ２ｄとReLU",
+        "グループ・正規化",
+        "im2col 전개, K_H",
+        "々〆ー",
+        "é ñ Ω",
+    ):
+        query = page.evaluate("text => window.cut(text)", text)
+        assert query
+        assert set(query) <= set(search.split(text)), text
+        assert set(search.split(text)) - set(query) <= set(text), "the index has single characters besides"
+    context.close()
+
+
+def test_formula_that_is_not_known_is_refused() -> None:
+    from cnnlab_book.formulas import mathml
+
+    assert mathml("x^2", False).startswith("<math")
+    assert "出力" in mathml(r"\text{出力} \\ y", True)
+    with pytest.raises(ValueError, match="unknown"):
+        mathml(r"\unknown", False)
+    with pytest.raises(ValueError):
+        mathml(r"\frac{1}{2", False)
+
+
+def test_drawing_goes_into_the_page() -> None:
+    from cnnlab_book.figures import inline_svg
+
+    svg = """<?xml version="1.0"?><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"
+    xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 1 1"><metadata>when</metadata>
+    <defs><style type="text/css">*{stroke-linecap: butt}</style></defs>
+    <defs><path id="a" d=""/></defs><g id="unused"><use xlink:href="#a" style="fill: #ABCDEF"/>
+    <path fill="#abcdef" clip-path="url(#a)"/>
+    <image href="data:image/png;base64,PICTURE"/><path style="fill: #123456"/></g></svg>"""
+    picture = io.BytesIO()
+    Image.new("RGBA", (40, 30), (1, 2, 3, 255)).save(picture, "png", compress_level=0)
+    svg = svg.replace("PICTURE", base64.b64encode(picture.getvalue()).decode())
+    drawn = inline_svg(svg, "f-", "name", {"ink": ("#abcdef", "#ffffff")})
+    assert drawn.startswith('<svg role="img" aria-labelledby="name"')
+    assert 'id="f-a"' in drawn and 'href="#f-a"' in drawn and "url(#f-a)" in drawn and "unused" not in drawn
+    assert drawn.count("var(--fig-ink, #abcdef)") == 2
+    packed = base64.b64decode(re.search('base64,([^"]+)', drawn)[1])
+    with Image.open(io.BytesIO(packed)) as image:
+        assert image.size == (40, 30) and image.convert("RGBA").getpixel((39, 29)) == (1, 2, 3, 255)
+    assert len(packed) < len(picture.getvalue()) / 10
+    assert "#123456" in drawn and "xlink" not in drawn and "<style" not in drawn and "when" not in drawn
+
+
+def test_languages_have_the_same_tables() -> None:
+    def keys(table: dict) -> set:
+        return {key if not isinstance(value, dict) else (key, *sorted(value)) for key, value in table.items()}
+
+    first, *others = LANGUAGES.values()
+    for table in others:
+        assert keys(table) == keys(first)
+    for code in LANGUAGES:
+        assert (ROOT / "notebooks" / code).is_dir()
+
+
+# ---------------------------------------------------------------- the address of the repository
+
+
+def test_copies_of_the_address_agree() -> None:
+    repository = load("repository")
+    address = repository.read()
+    assert repository.ADDRESS.fullmatch(address)
+    name = address.rsplit("/", 1)[1]
+    for path in repository.copies():
+        text = path.read_text(encoding="utf-8")
+        own = re.findall(rf"https://github\.com/[A-Za-z0-9-]+/{re.escape(name)}(?![A-Za-z0-9_-])", text)
+        assert set(own) <= {address}, path
+    for code, stem in NOTEBOOKS:
+        notebook = nbformat.read(ROOT / "notebooks" / code / f"{stem}.ipynb", nbformat.NO_CONVERT)
+        setup = next(cell for cell in notebook.cells if cell.id == "setup")
+        assert f'"{name} @ git+{address}"' in setup.source
+
+
+def test_address_is_changed_everywhere_by_one_command(tmp_path: Path) -> None:
+    repository = load("repository")
+    old, new = repository.read(), "https://github.com/some-body/their.book"
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    page = "[Colab](https://colab.research.google.com/github/{}/blob/main/x) <{}>, {}-other"
+    (tmp_path / "README.md").write_text(page.format(old.split(".com/")[1], old, old))
+    changed = repository.change(new + "/", tmp_path)
+    assert repository.read(tmp_path) == new
+    assert (tmp_path / "README.md").read_text() == page.format("some-body/their.book", new, old)
+    for path in tmp_path.rglob("*.ipynb"):
+        assert path in changed
+        nbformat.validate(nbformat.read(path, nbformat.NO_CONVERT))
+        assert old not in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="expected an address like"):
+        repository.change("somewhere", tmp_path)
