@@ -11,6 +11,9 @@ ifdef CNNLAB_DATA
 override export CNNLAB_DATA := $(if $(filter /% ~%,$(firstword $(CNNLAB_DATA))),,$(CURDIR)/)$(CNNLAB_DATA)
 endif
 
+# Threads that wait should sleep: on a busy machine, spinning ones keep the others from working.
+book serve test notebooks: export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

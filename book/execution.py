@@ -26,6 +26,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT = 600  # seconds
 STATES_KEPT = 4
 PACKAGES = (
@@ -194,7 +195,16 @@ def run(chapter: Chapter) -> tuple[nbformat.NotebookNode, Failure | None]:
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failure = Failure(chapter, current["cell"], _short(error))
     progress.done("failed" if failure else "done")
+    _leave_out_widgets(notebook)
     return notebook, failure
+
+
+def _leave_out_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Progress bars of notebooks live only as long as the kernel."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
 
 
 def _is_cached(cache: JupyterCacheAbstract, chapter: Chapter) -> bool:

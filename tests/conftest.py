@@ -1,6 +1,11 @@
 """What all tests share: property tests that draw the same examples in every run, and leave no files."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from cnnlab import i18n
 
 settings.register_profile(
     "cnnlab",
@@ -11,3 +16,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("cnnlab")
+
+
+@pytest.fixture(params=i18n.languages())
+def language(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each language of the messages in turn."""
+    before = i18n.language()
+    i18n.set_language(request.param)
+    yield request.param
+    i18n.set_language(before)

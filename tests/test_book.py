@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote
 import nbformat
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
@@ -243,6 +244,21 @@ def test_nothing_scrolls_sideways_on_a_phone(phone: Reader, code: str, stem: str
         }).map(node => node.outerHTML.slice(0, 120))"""
     )
     assert wide == []
+
+
+@every_language
+def test_font_of_formulas_has_every_sign(site: Path, code: str) -> None:
+    """A root's sign does not stand in the page's text, yet without it in the font no root is drawn."""
+    css = "".join(path.read_text(encoding="utf-8") for path in (site / code / "_static").glob("*.css"))
+    packed = re.search(r'"Book Math";src:url\(data:font/woff;base64,([^)]*)\)', css)[1]
+    font = TTFont(io.BytesIO(base64.b64decode(packed)))
+    pages = "".join(path.read_text(encoding="utf-8") for path in (site / code).glob("*.html"))
+    formulas = re.findall(r"<math.*?</math>", pages, re.DOTALL)
+    signs = {sign for formula in formulas for sign in re.sub(r"<[^>]*>", "", formula)} | set("√")
+    assert any("<msqrt" in formula for formula in formulas)
+    assert [
+        sign for sign in signs if "\u2190" <= sign < "\u2bff" and ord(sign) not in font.getBestCmap()
+    ] == []
 
 
 @every_chapter

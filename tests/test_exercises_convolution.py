@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-from cnnlab import i18n
 from cnnlab.exercises import convolution
 
-
-@pytest.fixture(autouse=True, params=["ja", "ko", "en"])
-def lang(request):
-    i18n.set_language(request.param)
-    yield request.param
-    i18n.set_language("en")
-
+pytestmark = pytest.mark.usefixtures("language")
 
 ROWS = np.array([[1, 2, 0, 1], [3, 0, 1, 2], [0, 1, 2, 1]])
 FILTER = np.array([[1, -1], [0, 2]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cnnlab import i18n
 from cnnlab.exercises import Report
 from cnnlab.exercises.simple_cnn import (
     check_batch_norm_eval,
@@ -23,14 +22,6 @@ from cnnlab.exercises.simple_cnn import (
 from cnnlab.models import ConvBlock, SimpleCNN
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-@pytest.fixture(params=i18n.languages())
-def language(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = i18n.language()
-    i18n.set_language(request.param)
-    yield request.param
-    i18n.set_language(before)
 
 
 def failed(report: Report, hint: str) -> None:
@@ -310,7 +301,7 @@ def test_stub_values(check: Callable[[object], Report], answer: object) -> None:
     assert check(answer).status == "unanswered"
 
 
-# The chapter itself: its stubs and its folded solutions
+# The chapter itself
 
 
 def chapter(lang: str) -> dict[str, str]:
@@ -325,31 +316,6 @@ def run(*sources: str) -> dict[str, object]:
     for source in sources:
         exec(source, known)
     return known
-
-
-EXERCISES = [
-    ("exercise-1", "parameter_count", check_parameter_count),
-    ("exercise-2", "reading", check_error_reading),
-    ("exercise-3", "make_cnn", check_make_cnn),
-    ("exercise-4", "batch_norm_eval", check_batch_norm_eval),
-]
-
-
-@pytest.mark.parametrize("lang", ["ja", "ko"])
-@pytest.mark.parametrize(("exercise", "name", "check"), EXERCISES)
-def test_folded_solution_passes(
-    lang: str, exercise: str, name: str, check: Callable[[object], Report]
-) -> None:
-    cells = chapter(lang)
-    (solution,) = re.findall(r"```python\n(.*?)```", cells[f"{exercise}-hints"], flags=re.DOTALL)
-    assert check(run(cells["block-class"], solution)[name]).passed
-
-
-@pytest.mark.parametrize("lang", ["ja", "ko"])
-@pytest.mark.parametrize(("exercise", "name", "check"), EXERCISES)
-def test_stub_is_unanswered(lang: str, exercise: str, name: str, check: Callable[[object], Report]) -> None:
-    answer = run(chapter(lang)[f"{exercise}-answer"])[name]
-    assert check(answer).status == "unanswered"
 
 
 def test_chapter_builds_the_model_of_the_package() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -12,7 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnlab import i18n
 from cnnlab.exercises import Report
 from cnnlab.exercises.training import (
     check_accuracy,
@@ -22,14 +21,6 @@ from cnnlab.exercises.training import (
 )
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-@pytest.fixture(params=i18n.languages())
-def language(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = i18n.language()
-    i18n.set_language(request.param)
-    yield request.param
-    i18n.set_language(before)
 
 
 def failed(report: Report, hint: str) -> None:
@@ -285,7 +276,7 @@ def test_stubs(check: Callable[[object], Report], answer: object) -> None:
     assert check(answer).status == "unanswered"
 
 
-# The chapter itself: its stubs and its folded solutions
+# The chapter itself
 
 
 def chapter(lang: str) -> dict[str, str]:
@@ -298,29 +289,6 @@ def defined(source: str, name: str) -> object:
     known: dict[str, object] = {"torch": torch, "F": F, "math": math}
     exec(source, known)
     return known[name]
-
-
-EXERCISES = [
-    ("exercise-1", "steps_per_epoch", check_steps_per_epoch),
-    ("exercise-2", "accuracy", check_accuracy),
-    ("exercise-3", "momentum_step", check_momentum_step),
-    ("exercise-4", "training_step", check_training_step),
-]
-
-
-@pytest.mark.parametrize("lang", ["ja", "ko"])
-@pytest.mark.parametrize(("exercise", "name", "check"), EXERCISES)
-def test_folded_solution_passes(
-    lang: str, exercise: str, name: str, check: Callable[[object], Report]
-) -> None:
-    (solution,) = re.findall(r"```python\n(.*?)```", chapter(lang)[f"{exercise}-hints"], flags=re.DOTALL)
-    assert check(defined(solution, name)).passed
-
-
-@pytest.mark.parametrize("lang", ["ja", "ko"])
-@pytest.mark.parametrize(("exercise", "name", "check"), EXERCISES)
-def test_stub_is_unanswered(lang: str, exercise: str, name: str, check: Callable[[object], Report]) -> None:
-    assert check(defined(chapter(lang)[f"{exercise}-answer"], name)).status == "unanswered"
 
 
 @pytest.mark.parametrize("lang", ["ja", "ko"])

@@ -302,7 +302,9 @@ def _answering(mirrors: list[str], archive: str) -> tuple[list[str], dict[str, s
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    reason = getattr(error, "strerror", None) or getattr(error, "reason", error)  # what urllib wraps
+    reason = getattr(reason, "strerror", None) or reason
+    return " ".join(str(reason).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

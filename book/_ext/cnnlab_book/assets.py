@@ -103,6 +103,7 @@ def math_css(pages: list[str]) -> str:
     if not signs:
         return ""
     signs = {sign for sign in signs if sign < 0x2E80 or sign > 0x10000}
+    signs.add(ord("√"))  # what <msqrt> draws does not stand in the text
     with resources.as_file(resources.files("ziamath").joinpath("fonts/STIXTwoMath-Regular.ttf")) as font:
         source = embed(font, {*signs, *LETTERS})
     return f'@font-face{{font-family:"Book Math";src:url({source}) format("woff")}}\n'
