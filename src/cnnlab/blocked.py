@@ -149,7 +149,8 @@ def _grad_weight_tasks(
         for n, r in shares[share]:
             cols = _columns(x, geo, n, r)  # (C*KH*KW, B*R*OW)
             grad = _rows(grad_out, n, r)  # (OC, B*R*OW)
-            grad_weights[share] += np.matmul(grad, cols.T, out=_scratch("product", (OC, K), x.dtype))
+            # np.dot, since np.matmul keeps the interpreter's lock when its result is small.
+            grad_weights[share] += np.dot(grad, cols.T, out=_scratch("product", (OC, K), x.dtype))
             grad_biases[share] += grad.sum(axis=1)
 
     return [partial(work, share) for share in range(len(shares))]
@@ -345,9 +346,10 @@ def _blocks(geo: Geometry, x: Array) -> list[Block]:
 
 
 def _sample_blocks(geo: Geometry, bytes_per_sample: int) -> list[Block]:
-    """Cut the batch into groups of whole samples of about BLOCK_BYTES, at least one for every thread."""
-    B = min(BLOCK_BYTES // max(1, bytes_per_sample), -(-geo.N // _workers()))
-    B = max(1, B)
+    """Cut the batch into equal groups of samples of at most about BLOCK_BYTES, as many for every thread."""
+    groups = max(1, -(-geo.N * bytes_per_sample // BLOCK_BYTES))
+    groups = -(-groups // _workers()) * _workers()
+    B = max(1, -(-geo.N // groups))
     return [(slice(n, min(n + B, geo.N)), slice(0, geo.OH)) for n in range(0, geo.N, B)]
 
 
