@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_training.py [--seeds 3] [--threads 0] [--only 98 99 99.5]
 
-The measure is one epoch of lesson 001's loop: its network, Adam, batches of 128, a ``DataLoader`` over
+The measure is one epoch of the usual loop: `ConvMLP`, Adam, batches of 128, a ``DataLoader`` over
 torchvision's MNIST with ``ToTensor``, training only. The course's runs are timed with their evaluation on all
 10,000 test images. Everything happens in one process, one after the other; each
 network does a few steps before its clock starts.
@@ -39,7 +39,7 @@ TARGETS = [
 
 
 def usual_epoch(steps: int | None = None) -> float:
-    """Seconds of one epoch of lesson 001's loop, or of its first `steps` steps."""
+    """Seconds of one epoch of the usual loop, or of its first `steps` steps."""
     dataset = datasets.MNIST(data_folder(), train=True, transform=transforms.ToTensor())
     loader = DataLoader(dataset, batch_size=128, shuffle=True)
     set_seed(0)
