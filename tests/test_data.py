@@ -33,13 +33,7 @@ from cnnlab.data import (
     shift_images,
 )
 
-
-@pytest.fixture(autouse=True)
-def english():
-    before = i18n.language()
-    i18n.set_language("en")
-    yield
-    i18n.set_language(before)
+pytestmark = pytest.mark.usefixtures("english")
 
 
 DIGITS_SHA256 = "de77a57d67c2b949670a7cf0384f375dea4496a1381113ae82360db7fc84ce03"

@@ -11,6 +11,7 @@ import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
+from reports import failed
 
 from cnnlab.exercises import Report
 from cnnlab.exercises.training import (
@@ -21,13 +22,6 @@ from cnnlab.exercises.training import (
 )
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-def failed(report: Report, hint: str) -> None:
-    """Assert that `report` failed with exactly the catalogue's `hint`, filled in."""
-    assert (report.status, report.hint) == ("failed", hint)
-    assert report.messages[0].strip()
-    assert not re.search(r"\{\w+\}", str(report))
 
 
 in_each_language = pytest.mark.usefixtures("language")

@@ -29,13 +29,7 @@ from cnnlab.train import (
     set_seed,
 )
 
-
-@pytest.fixture(autouse=True)
-def english():
-    before = i18n.language()
-    i18n.set_language("en")
-    yield
-    i18n.set_language(before)
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -168,7 +168,7 @@ def _scatter_tasks(grad_out: Array, weight: Array, geo: Geometry, grad_x: Array)
         np.matmul(matrix, grad, out=cols.reshape(C * KH * KW, -1))
         padded = _scratch("padded", (C, B, geo.H + 2 * geo.PH, geo.W + 2 * geo.PW), grad.dtype)
         padded.fill(0)
-        for i, j, rows, columns in _taps(geo, geo.OH):
+        for i, j, rows, columns in _taps(geo):
             padded[:, :, rows, columns] += cols[:, i, j]
         inner = padded[:, :, geo.PH : geo.PH + geo.H, geo.PW : geo.PW + geo.W]
         grad_x[n] = inner.transpose(1, 0, 2, 3)
@@ -319,11 +319,11 @@ def _padded(x: Array, geo: Geometry, fill: float, top: int | None = None, bottom
     return padded
 
 
-def _taps(geo: Geometry, R: int) -> Iterator[tuple[int, int, slice, slice]]:
-    """For every filter element (i, j): the padded pixels that it meets in R rows of windows."""
+def _taps(geo: Geometry) -> Iterator[tuple[int, int, slice, slice]]:
+    """For every filter element (i, j): the rows and columns of padded pixels that it meets."""
     for i in range(geo.KH):
         for j in range(geo.KW):
-            yield i, j, _steps(i * geo.DH, R, geo.SH), _steps(j * geo.DW, geo.OW, geo.SW)
+            yield i, j, _steps(i * geo.DH, geo.OH, geo.SH), _steps(j * geo.DW, geo.OW, geo.SW)
 
 
 def _steps(start: int, count: int, step: int) -> slice:
