@@ -48,11 +48,27 @@ def test_messages_are_trimmed_text(lang):
 
 @pytest.mark.parametrize("lang", i18n.languages())
 def test_no_table_is_opened_twice(lang):
-    lines = (
-        resources.files("cnnlab").joinpath("locale", f"{lang}.toml").read_text(encoding="utf-8").splitlines()
-    )
-    tables = [line for line in lines if line.startswith("[")]
+    tables = [
+        line
+        for file in resources.files("cnnlab").joinpath("locale", lang).iterdir()
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if line.startswith("[")
+    ]
     assert sorted(tables) == sorted(set(tables))
+
+
+def test_every_language_has_the_same_files():
+    folder = resources.files("cnnlab").joinpath("locale")
+    files = {lang: sorted(file.name for file in folder.joinpath(lang).iterdir()) for lang in i18n.languages()}
+    assert all(names == files["en"] for names in files.values()), files
+
+
+@pytest.mark.parametrize("name", [p.stem for p in (SOURCE / "locale" / "en").glob("*.toml")])
+def test_a_file_holds_the_messages_of_its_part(name):
+    """``[exercises.convolution.…]`` stands in convolution.toml, where its chapter's module looks for it."""
+    text = (SOURCE / "locale" / "en" / f"{name}.toml").read_text(encoding="utf-8")
+    tables = [line.strip("[]").split(".") for line in text.splitlines() if line.startswith("[")]
+    assert {table[1 if table[1:] and table[1] != "common" else 0] for table in tables} == {name}
 
 
 def test_text_follows_the_language():
@@ -78,7 +94,7 @@ def test_unknown_language():
 
 def test_unknown_key():
     i18n.set_language("ko")
-    with pytest.raises(KeyError, match=r"no message 'no.such.key' in the catalogue ko.toml"):
+    with pytest.raises(KeyError, match=r"no message 'no.such.key' in the catalogue 'ko'"):
         i18n.text("no.such.key")
 
 

@@ -503,7 +503,7 @@ def test_wheel_holds_the_whole_package_and_nothing_else(wheel: Path):
         if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
     }
     assert {name for name in wanted if name.startswith("cnnlab/locale/")} >= {
-        f"cnnlab/locale/{code}.toml" for code in HINTS
+        f"cnnlab/locale/{code}/exercises.toml" for code in HINTS
     }
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}

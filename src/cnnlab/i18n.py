@@ -1,8 +1,9 @@
 """Words that the package itself says, in the reader's language.
 
-The catalogues are ``locale/<language>.toml``: nested tables, read as dotted keys, so ``[exercises.common]``
-with ``passed = "…"`` is ``text("exercises.common.passed")``. Every catalogue has the same keys, and each
-key the same ``{placeholders}``. A literal brace is written twice, as in `str.format`.
+The catalogue of a language is the folder ``locale/<language>``, one file for each part of the package and for
+the exercises of each chapter: nested tables, read as dotted keys, so ``[exercises.common]`` with
+``passed = "…"`` is ``text("exercises.common.passed")``. Every catalogue has the same keys, and each key the
+same ``{placeholders}``. A literal brace is written twice, as in `str.format`.
 
 The prose of the chapters is not here: it stands in the notebooks.
 """
@@ -22,8 +23,8 @@ _current = "en"
 @cache
 def languages() -> tuple[str, ...]:
     """Codes of the languages that have a catalogue, sorted."""
-    names = (entry.name for entry in resources.files("cnnlab").joinpath("locale").iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    folders = resources.files("cnnlab").joinpath("locale").iterdir()
+    return tuple(sorted(folder.name for folder in folders if folder.is_dir()))
 
 
 def set_language(lang: str) -> None:
@@ -55,15 +56,18 @@ def text(key: str, **values: object) -> str:
     """
     messages = catalogue(_current)
     if key not in messages:
-        raise KeyError(f"no message {key!r} in the catalogue {_current}.toml")
+        raise KeyError(f"no message {key!r} in the catalogue {_current!r}")
     return messages[key].format(**values)
 
 
 @cache
 def catalogue(lang: str) -> dict[str, str]:
     """All messages of one language, by dotted key."""
-    source = resources.files("cnnlab").joinpath("locale").joinpath(f"{lang}.toml").read_text(encoding="utf-8")
-    return _flatten(tomllib.loads(source))
+    messages: dict[str, str] = {}
+    for file in resources.files("cnnlab").joinpath("locale", lang).iterdir():
+        if file.name.endswith(".toml"):
+            messages.update(_flatten(tomllib.loads(file.read_text(encoding="utf-8"))))
+    return messages
 
 
 def _flatten(table: dict, prefix: str = "") -> dict[str, str]:
