@@ -40,7 +40,10 @@ EDGES = {
     "widgets": {"shapes", "ops"},
 }
 # Modules that load torch as soon as they are imported.
-LOAD_TORCH = {"models", "train", "grading", "exercises.simple_cnn", "exercises.training"}
+LOAD_TORCH = {"models", "train", "grading"} | {
+    f"exercises.{name}"
+    for name in ("pytorch_nn", "simple_cnn", "training", "visualization", "alexnet", "modern_cnns")
+}
 TORCH = {"torch", "torchvision", "torchsummary"}
 # Imported without being a dependency, and a dependency without being imported: each with its reason.
 NOT_DECLARED = {

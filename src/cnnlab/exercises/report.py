@@ -17,7 +17,7 @@ hold. It returns nothing: the first thing that does not hold ends it, and the de
             once = (size + padding - kernel_size) // stride + 1
             attempt.compare(got, want, mistakes=[(rounded, "rounded_up"), (once, "padding_once")])
 
-and in every ``locale/*/convolution.toml``, where `title` is always there and the hints are what the code names::
+and in every ``locale/*/convolution.toml``, with `title` always and the hints that the code names::
 
     [exercises.convolution.output_size]
     title = "…"
