@@ -17,15 +17,16 @@ book serve test notebooks: export OMP_WAIT_POLICY ?= PASSIVE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup book serve test lint chromium notebooks bench clean
+.PHONY: help setup book serve test lint prose chromium notebooks bench clean
 
 help:
 	@echo "make book       run the chapters and write the site for both languages to book/_build/html"
 	@echo "make serve      the same, then show it on http://localhost:$(PORT)"
-	@echo "make test       lint, then all tests: package, notebooks, site in a browser"
+	@echo "make test       lint, prose, then all tests: package, notebooks, site in a browser"
 	@echo "make notebooks  run the notebooks again and write them back clean"
 	@echo "make bench      measure the speed of the package"
 	@echo "make lint       ruff and mypy"
+	@echo "make prose      check the words of the book: textlint for Japanese, hunspell for Korean, terms"
 	@echo "make clean      remove what was built; .venv stays"
 	@echo "The first of these creates .venv with $(PYTHON); for another Python: make PYTHON=python3.12 book"
 
@@ -54,13 +55,17 @@ serve: $(READY)
 	@$(RUN) book/build.py --serve $(PORT)
 
 # What CI checks, this checks.
-test: lint chromium
+test: lint prose chromium
 	$(RUN) -m pytest --nbval tests notebooks
 
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# Node comes with .venv, and textlint is fetched once; hunspell and its Korean dictionary are the system's.
+prose: $(READY)
+	@$(RUN) book/prose.py
 
 # The tests of the site need a browser: one of the system, the one that CNNLAB_CHROMIUM names, or Playwright's own.
 chromium: $(READY)

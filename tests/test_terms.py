@@ -1,52 +1,20 @@
 """One term per concept: no page, notebook or message uses a variant that `book/terms.toml` rules out."""
 
-import json
-import re
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ROOT = Path(__file__).parents[1]
-TERMS = tomllib.loads((ROOT / "book" / "terms.toml").read_text("utf-8"))
-NOT_PROSE = re.compile(
-    r"```.*?```|\$\$.*?\$\$|\$[^$\n]*\$|`[^`\n]*`|\]\([^)]*\)|<[^>\n]*>|https?://\S+|\"[^\"\n]*\"", re.DOTALL
-)
+spec = importlib.util.spec_from_file_location("book_prose", ROOT / "book" / "prose.py")
+book_prose = sys.modules["book_prose"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(book_prose)
+TERMS, pages, variants = book_prose.TERMS, book_prose.pages, book_prose.variants
 
 
 def prose(path: Path) -> str:
-    """The words of a notebook's Markdown cells, a page or a catalogue."""
-    words = path.read_text("utf-8")
-    if path.suffix == ".toml":
-        values = re.findall(r'^\w+ = "(.*)"$', words, re.MULTILINE)
-        return "\n".join(re.sub(r"`[^`]*`|\{\w+\}", " ", value) for value in values)
-    if path.suffix == ".ipynb":
-        cells = json.loads(words)["cells"]
-        words = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    return NOT_PROSE.sub(" ", words)
-
-
-def pages(lang: str) -> list[Path]:
-    folder = ROOT / "notebooks" / lang
-    messages = (ROOT / "src/cnnlab/locale" / lang).glob("*.toml")
-    found = [*folder.glob("*.ipynb"), *folder.glob("*.md"), *messages]
-    assert len(found) >= 4
-    return sorted(found)
-
-
-def variants(words: str, lang: str) -> list[str]:
-    """What stands in `words` and is ruled out, each with the term to use and its surroundings."""
-    return [
-        f"{match[0]!r} (use {term[lang]!r}): …{words[max(0, match.start() - 20) : match.end() + 20]!r}…"
-        for term in TERMS.values()
-        for variant in term.get(f"avoid_{lang}", [])
-        for match in re.finditer(variant, words)
-    ]
+    return book_prose.prose("\n\n".join(text for _, text in book_prose.pieces(path)))
 
 
 @pytest.mark.parametrize("path", [*pages("ja"), *pages("ko")], ids=lambda p: f"{p.parent.name}-{p.name}")
