@@ -1,8 +1,8 @@
 """What the site of the book needs from Sphinx beyond Jupyter Book.
 
 One module per concern: `languages` (interface strings, switcher), `search`, `figures`, `formulas`,
-`glossary` (its entries and the links to them), `assets` (fonts and the colours of figures, made small and kept
-on the site), `sections` (anchors that are the same in every language).
+`glossary` (its entries and the links to them), `assets` (fonts and the colours of figures, made small and
+kept on the site), `sections` (anchors that are the same in every language).
 """
 
 from typing import Any
