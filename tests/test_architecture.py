@@ -51,7 +51,7 @@ NOT_DECLARED = {
 }
 NOT_IMPORTED = {"torchsummary": "chapter 10 prints a network's summary with it"}
 # Docstrings of these say what is raised, function by function.
-CORE = ("shapes", "ops", "gradcheck", "i18n", "data", "models", "train")
+CORE = ("shapes", "ops", "gradcheck", "layers", "i18n", "data", "models", "train")
 SECTIONS = ["Parameters", "Returns", "Yields", "Attributes", "Raises", "Notes", "Examples"]
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
