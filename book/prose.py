@@ -62,8 +62,9 @@ def pieces(path: Path) -> list[Piece]:
         return [Piece(c["id"], "".join(c["source"])) for c in cells if c["cell_type"] == "markdown"]
     if path.suffix == ".toml":
         messages = re.findall(r'^(\w+) = "(.*)"$', source, re.MULTILINE)
+        # What does not end in a full stop is a label, like a heading.
         return [
-            Piece(key, ("# " if key == "title" else "") + re.sub(r"\{\w+\}", "`x`", text))
+            Piece(key, ("" if text.endswith(("。", ".")) else "# ") + re.sub(r"\{\w+\}", "`x`", text))
             for key, text in messages
         ]
     return [Piece("", source)]
@@ -106,6 +107,7 @@ def for_textlint(text: str) -> str:
     text = re.sub(r"(?<![。：\n])\n\n\$\$[^$]*\$\$\n\n", "`x`", text)  # in the middle of a sentence
     text = re.sub(FORMULA, lambda found: "`x`" + "\n" * found[0].count("\n"), text, flags=re.DOTALL)
     text = re.sub(r"(?m)^(\*\*図)", r"- \1", text)
+    text = re.sub(r'(?m)^(- .*"[^"\n]*".*?)→.*$', r"\1", text)  # the chapters that name it
     return re.sub(r'(?m)^- [^。\n]*"[^"\n]*"[^。\n]*(?:。|$)', "- ", text)
 
 
@@ -235,11 +237,27 @@ def unknown_words(words: Iterable[str]) -> set[str]:
     return set(done.stdout.split())
 
 
+# Endings that the dictionary does not join to words: 뿐, 씩, 만큼 and particles in a row, nouns as verbs, and
+# verbs with 지다. What stands before them is looked up on its own.
+ENDINGS = re.compile(
+    r"(?:뿐[가-힣]{0,4}|씩|만큼[가-힣]{0,3}|까지[가-힣]{0,2}|에서[가-힣]{0,2}|부터|별로?|들[가-힣]?"
+    r"|하[가-힣]{0,3}|한|할|해서?|했[가-힣]{1,3}|합니다|집니다|질까요|지면|지는|진|졌습니다)$"
+)
+
+
+def stems(words: Iterable[str]) -> dict[str, str]:
+    """Words that have one of the `ENDINGS`, and what stands before it."""
+    return {word: stem for word in words if (stem := ENDINGS.sub("", word)) and stem != word}
+
+
 def check_korean(paths: list[Path]) -> Iterator[str]:
     found = [
         (path, where, word) for path in paths for where, text in pieces(path) for word in korean_words(text)
     ]
     unknown = unknown_words({word for _, _, word in found})
+    parts = stems(unknown)
+    odd = unknown_words(set(parts.values()))
+    unknown -= {word for word, stem in parts.items() if stem not in odd}
     for path, where, word in dict.fromkeys(found):
         if word in unknown:
             yield f"{name_of(path, where)}: {word!r} is neither in the dictionary nor in words_ko.txt"

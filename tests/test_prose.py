@@ -30,8 +30,8 @@ def test_pieces_of_a_notebook_a_page_and_messages(tmp_path):
     assert prose.pieces(path) == [("first", "# 題\n\na"), ("second", "b")]
     (tmp_path / "x.md").write_text("c", "utf-8")
     assert prose.pieces(tmp_path / "x.md") == [("", "c")]
-    (tmp_path / "x.toml").write_text('[a.b]\ntitle = "d"\nhint = "{got} e"\n', "utf-8")
-    assert prose.pieces(tmp_path / "x.toml") == [("title", "# d"), ("hint", "`x` e")]
+    (tmp_path / "x.toml").write_text('[a.b]\ntitle = "d"\nhint = "{got} e."\n', "utf-8")
+    assert prose.pieces(tmp_path / "x.toml") == [("title", "# d"), ("hint", "`x` e.")]
 
 
 def test_every_language_has_its_pages():
