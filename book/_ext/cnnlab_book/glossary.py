@@ -46,7 +46,11 @@ def terms() -> dict[str, dict[str, Any]]:
 
 def linked(language: str) -> dict[str, str]:
     """Keys of the terms that pages link, by the word; a term with ``unlinked`` has a word with other uses."""
-    found = {term[language]: key for key, term in terms().items() if language not in term.get("unlinked", [])}
+    found = {
+        term[language]: key
+        for key, term in terms().items()
+        if term.get("glossary", True) and language not in term.get("unlinked", [])
+    }
     return dict(sorted(found.items(), key=lambda item: -len(item[0])))
 
 

@@ -31,12 +31,12 @@ def name_sections(app: Sphinx, doctree: nodes.document) -> None:
     for number, section in enumerate(doctree.findall(nodes.section), start=1):
         position = cell_of_line(section.line)
         name = ids[position] if position is not None and position < len(ids) else ""
-        if not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", name) or name in taken:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", name) or name in taken - set(section["ids"]):
             name = f"section-{number}"
-        if name in taken:
+        if name in taken - set(section["ids"]):
             continue
         taken.add(name)
-        section["ids"].insert(0, name)
+        section["ids"] = [name, *(other for other in section["ids"] if other != name)]
         # So that links from other pages, `[…](11_training.ipynb#learning-rate)`, find it.
         anchors = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
         anchors[name] = (section.line or 0, name, section.next_node(nodes.title).astext())
