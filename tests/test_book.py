@@ -247,6 +247,18 @@ def test_nothing_scrolls_sideways_on_a_phone(phone: Reader, code: str, stem: str
     assert wide == []
 
 
+@every_page
+def test_wide_formulas_can_be_scrolled_to_their_beginning(phone: Reader, code: str, stem: str) -> None:
+    page = phone.open(f"{code}/{stem}.html")
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article div.math > math")].filter(math => {
+          const box = math.parentElement.getBoundingClientRect();
+          return box.width && math.firstElementChild.getBoundingClientRect().left < box.left - 1;
+        }).map(math => math.textContent)"""
+    )
+    assert cut == []
+
+
 @every_language
 def test_font_of_formulas_has_every_sign(site: Path, code: str) -> None:
     """A root's sign does not stand in the page's text, yet without it in the font no root is drawn."""
