@@ -50,7 +50,7 @@ every_language = pytest.mark.parametrize("code", list(LANGUAGES))
 FIRST_VIEW = 500_000  # bytes with gzip
 CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 # Labels that are the same in every language.
-UNTRANSLATED = re.compile(r"(Colab|CNN|MNIST|cnnlab|Ctrl|K|\.ipynb|\.md|\.pdf|[\W\d_]*)")
+UNTRANSLATED = re.compile(r"(Colab|CNN|MNIST|cnnlab[\w.]*|Ctrl|K|\.ipynb|\.md|\.pdf|[\W\d_]*)")
 
 
 def load(name: str) -> ModuleType:
