@@ -7,7 +7,7 @@ green, gradient purple, what matters now red and yellow.
 
 from cnnlab.figures.architecture import architecture
 from cnnlab.figures.blocks_diagrams import branches, points, stacked_filters
-from cnnlab.figures.channels import channel_grids, channel_links, channel_sum, photo_rgb
+from cnnlab.figures.channels import channel_grids, channel_links, channel_sum
 from cnnlab.figures.curves import bars, confusion_matrix, curves
 from cnnlab.figures.flow import (
     backward_flow,
@@ -29,7 +29,7 @@ from cnnlab.figures.grids import (
 )
 from cnnlab.figures.heatmaps import heatmaps
 from cnnlab.figures.networks import network
-from cnnlab.figures.pictures import filters, images, photo, pictures
+from cnnlab.figures.pictures import filters, images, photo, photo_rgb, pictures
 from cnnlab.figures.pixels import color_planes, flattening, pixel_values, tensor_axes
 from cnnlab.figures.propagation import propagation
 from cnnlab.figures.reach import receptive_field

@@ -10,23 +10,6 @@ from cnnlab.figures.style import FONT_SIZE, ROLES, Figure, box, canvas, colour, 
 NAME = 1.3  # cells for a name at the left of a row
 
 
-def photo_rgb() -> np.ndarray:
-    """The photograph of `cnnlab.figures.photo` in colour.
-
-    Returns
-    -------
-    ndarray, (192, 192, 3), float64
-        Red, green and blue, 0 to 1; channels last, as picture files hold them.
-
-    Source: part of ``china.jpg`` by danielbuechele (Flickr photo 6061409035), CC BY 2.0, which comes with
-    scikit-learn. A page that shows it names the author and the licence.
-    """
-    from sklearn.datasets import load_sample_image
-
-    rgb = load_sample_image("china.jpg")[16:400, 14:398] / 255.0  # (384, 384, 3)
-    return rgb.reshape(192, 2, 192, 2, 3).mean(axis=(1, 3))  # (192, 192, 3)
-
-
 def channel_sum(x, weight, at=(0, 0), *, names=None) -> Figure:
     """One position of one filter on an input with several channels: a sum for each channel, then their sum.
 

@@ -1,6 +1,5 @@
 """How gradients flow: from an output back to the inputs and weights that made it (chapter 07)."""
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from cnnlab import ops
 from cnnlab.figures.arguments import as_array
-from cnnlab.figures.grids import GAP, MARGIN, UNIT, WIDEST, Grid, _as_highlight, _draw, _size
+from cnnlab.figures.grids import MARGIN, UNIT, WIDEST, Grid, _as_highlight, _draw, _outline, _stack
 from cnnlab.figures.style import FONT_SIZE, Figure, arrow, box, canvas, colour, numeral, write
 from cnnlab.shapes import conv_output_size, pair
 
@@ -193,17 +192,15 @@ def pooling_backward(x, grad_out, kernel_size, *, stride=None, kind: str = "max"
         ones = np.ones_like(grad_out)[None, None]  # (1, 1, OH, OW)
         won = ops.max_pool2d_backward(ones, x[None, None], (KH, KW), stride=(SH, SW))[0, 0] > 0  # (H, W)
         grad_x = np.where(won, grad_x, np.nan)
-    shown = Grid("gradient", grad_x)
-    shown = Grid("gradient", grad_x, won)
-    figure = _lines([Grid("input", x, won), " ", shown, "←", Grid("gradient", grad_out)])
+    sides = Grid("input", x, won), Grid("gradient", grad_x, won)
+    figure = _lines([sides[0], " ", sides[1], "←", Grid("gradient", grad_out)])
     if (SH, SW) >= (KH, KW):
         axes = figure.axes[0]
         cells = [patch for patch in reversed(axes.patches) if isinstance(patch, Rectangle)]
         corners = {str(cell.get_label()).rstrip("*"): cell.get_xy() for cell in cells}
-        for (row, column), role in product(np.ndindex(grad_out.shape), ("input", "gradient")):
+        for role in ("input", "gradient"):
             left, top = corners[f"{role}[0,0]"]
-            look: dict[str, Any] = {"line": role, "linewidth": 2.4, "zorder": 5, "label": "window"}
-            box(axes, left + column * SW, top + row * SH, KW, KH, **look)
+            _outline(axes, left, top, (KH, KW), (SH, SW), grad_out.shape, role)
     return figure
 
 
@@ -251,22 +248,11 @@ def backward_flow(*stages, names=()) -> Figure:
 
 def _lines(*lines: list[Grid | str], zeros: bool = False) -> Figure:
     """Lines of grids and symbols; empty cells of a gradient are blank, or hold a pale zero."""
-    width = max(_size(line)[0] for line in lines)
-    unit = min(UNIT, WIDEST / width)
-    heights = [_size(line)[1] for line in lines]
-    figure, axes = canvas(width, sum(heights), unit)
-    top = 0.0
-    for line, height in zip(lines, heights, strict=True):
-        x = (width - _size(line)[0]) / 2 + MARGIN
-        for part in line:
-            if isinstance(part, Grid):
-                _draw_sparse(axes, x, top + (height - part.array.shape[0]) / 2, part, unit, zeros)
-                x += part.array.shape[1]
-            else:
-                write(axes, x + GAP / 2, top + height / 2, part, "ink", FONT_SIZE + 5)
-                x += GAP
-        top += height
-    return figure
+
+    def draw(axes: Axes, x: float, y: float, grid: Grid, unit: float) -> None:
+        _draw_sparse(axes, x, y, grid, unit, zeros)
+
+    return _stack(list(lines), UNIT, draw)
 
 
 def _draw_sparse(axes: Axes, x: float, y: float, grid: Grid, unit: float, zeros: bool) -> None:

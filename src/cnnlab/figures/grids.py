@@ -1,5 +1,6 @@
 """Grids of numbers: what a filter sees, what it makes of it, and how padding and stride change that."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,29 +207,31 @@ def pooling(x, kernel_size, *, stride=None, kind: str = "max") -> Figure:
         raise ValueError(f'kind must be "max" or "avg", got {kind!r}')
     pool = ops.max_pool2d if kind == "max" else ops.avg_pool2d
     output = pool(x[None, None], (KH, KW), stride=(SH, SW))[0, 0]  # (OH, OW)
-    corners = [(row * SH, column * SW) for row, column in np.ndindex(output.shape)]
-    chosen = np.zeros(x.shape, dtype=bool)
-    if kind == "max":
-        for row, column in corners:
-            place = np.argmax(x[row : row + KH, column : column + KW])
-            chosen[row + place // KW, column + place % KW] = True
+    chosen = _winners(x, (KH, KW), (SH, SW), output.shape) if kind == "max" else np.zeros(x.shape, dtype=bool)
     figure = _row([Grid("input", x, chosen), "→", Grid("output", output)])
     if (SH, SW) >= (KH, KW):
         axes = figure.axes[0]
-        top = (axes.get_ylim()[0] - x.shape[0]) / 2
-        for row, column in corners:
-            box(
-                axes,
-                MARGIN + column,
-                top + row,
-                KW,
-                KH,
-                line="input",
-                linewidth=2.4,
-                zorder=5,
-                label="window",
-            )
+        _outline(axes, MARGIN, (axes.get_ylim()[0] - x.shape[0]) / 2, (KH, KW), (SH, SW), output.shape)
     return figure
+
+
+def _winners(image: np.ndarray, kernel_size, stride, windows) -> np.ndarray:
+    """Where the largest number of each window is, of equal ones the first: a mask (H, W)."""
+    (KH, KW), (SH, SW) = kernel_size, stride
+    mask = np.zeros(image.shape, dtype=bool)
+    for row, column in np.ndindex(*windows):
+        window = image[row * SH : row * SH + KH, column * SW : column * SW + KW]
+        down, across = divmod(int(np.argmax(window)), KW)
+        mask[row * SH + down, column * SW + across] = True
+    return mask
+
+
+def _outline(axes: Axes, left: float, top: float, kernel_size, stride, windows, role: str = "input") -> None:
+    """The windows on a grid whose upper left corner is at (left, top)."""
+    (KH, KW), (SH, SW) = kernel_size, stride
+    for row, column in np.ndindex(*windows):
+        look: dict[str, Any] = {"line": role, "linewidth": 2.4, "zorder": 5, "label": "window"}
+        box(axes, left + column * SW, top + row * SH, KW, KH, **look)
 
 
 def _row(parts: list[Grid | str], unit: float = UNIT) -> Figure:
@@ -237,6 +240,11 @@ def _row(parts: list[Grid | str], unit: float = UNIT) -> Figure:
     on_one_line = _number_size(parts, min(unit, WIDEST / _size(parts)[0]))
     if len(parts) > 3 and on_one_line < min(SMALLEST, _number_size(parts, unit)):
         lines = [parts[:-2], parts[-2:]]
+    return _stack(lines, unit, _draw)
+
+
+def _stack(lines: list[list[Grid | str]], unit: float, draw: Callable[..., None]) -> Figure:
+    """Lines of grids and symbols below each other, each in the middle; `draw` draws a grid, as `_draw`."""
     width = max(_size(line)[0] for line in lines)
     unit = min(unit, WIDEST / width)
     figure, axes = canvas(width, sum(_size(line)[1] for line in lines), unit)
@@ -246,7 +254,7 @@ def _row(parts: list[Grid | str], unit: float = UNIT) -> Figure:
         x = (width - own_width) / 2 + MARGIN
         for part in line:
             if isinstance(part, Grid):
-                _draw(axes, x, top + (height - part.array.shape[0]) / 2, part, unit)
+                draw(axes, x, top + (height - part.array.shape[0]) / 2, part, unit)
                 x += part.array.shape[1]
             else:
                 write(axes, x + GAP / 2, top + height / 2, part, "ink", FONT_SIZE + 5)

@@ -27,14 +27,30 @@ def photo(size: int = 192) -> np.ndarray:
     Source: part of ``china.jpg`` by danielbuechele (Flickr photo 6061409035), CC BY 2.0, which comes with
     scikit-learn; gray = 0.299 R + 0.587 G + 0.114 B. A page that shows it names the author and the licence.
     """
-    from sklearn.datasets import load_sample_image
-
     if size not in (384, 192, 128, 96, 64, 48):
         raise ValueError(f"size must be one of 384, 192, 128, 96, 64, 48, got {size!r}")
-    rgb = load_sample_image("china.jpg")[16:400, 14:398] / 255.0  # (384, 384, 3)
-    gray = rgb @ np.array([0.299, 0.587, 0.114])  # (384, 384)
+    gray = _photo() @ np.array([0.299, 0.587, 0.114])  # (384, 384)
     block = 384 // size
     return gray.reshape(size, block, size, block).mean(axis=(1, 3))  # (size, size)
+
+
+def photo_rgb() -> np.ndarray:
+    """The photograph of `photo` in colour.
+
+    Returns
+    -------
+    ndarray, (192, 192, 3), float64
+        Red, green and blue, 0 to 1; channels last, as picture files hold them.
+
+    Source and licence: see `photo`.
+    """
+    return _photo().reshape(192, 2, 192, 2, 3).mean(axis=(1, 3))  # (192, 192, 3)
+
+
+def _photo() -> np.ndarray:
+    from sklearn.datasets import load_sample_image
+
+    return load_sample_image("china.jpg")[16:400, 14:398] / 255.0  # (384, 384, 3)
 
 
 def pictures(images, titles=None, *, columns: int = 2, signed: bool | None = None) -> Figure:

@@ -1,7 +1,10 @@
 """How far a unit sees: layers above each other, down to the pixels of the input."""
 
+from math import prod
+
 from matplotlib.axes import Axes
 
+from cnnlab import shapes
 from cnnlab.figures.style import FONT_SIZE, Figure, box, canvas, colour, write
 from cnnlab.shapes import single
 
@@ -27,12 +30,9 @@ def receptive_field(layers) -> Figure:
     for kernel_size, stride, dilation in reversed(triples):
         seen = {u * stride + i * dilation for u in units[-1] for i in range(kernel_size)}
         units.append(sorted(seen))
-    field, step, fields, steps = 1, 1, [1], [1]
-    for kernel_size, stride, dilation in triples:
-        field, step = field + dilation * (kernel_size - 1) * step, step * stride
-        fields.append(field)
-        steps.append(step)
-    if field > 31:
+    fields = [shapes.receptive_field(triples[:depth]) for depth in range(len(triples) + 1)]
+    steps = [prod(stride for _, stride, _ in triples[:depth]) for depth in range(len(triples) + 1)]
+    if (field := fields[-1]) > 31:
         raise ValueError(f"receptive_field draws at most 31 pixels, these layers see {field}")
     width = field + 0.8 + NUMBERS
     figure, axes = canvas(

@@ -1,12 +1,11 @@
 """What pooling makes of an image, and of the image after it has moved."""
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from cnnlab import ops
 from cnnlab.figures.arguments import as_array
-from cnnlab.figures.grids import GAP, MARGIN, UNIT, WIDEST, Grid, _draw
-from cnnlab.figures.style import FONT_SIZE, Figure, box, canvas, write
+from cnnlab.figures.grids import GAP, MARGIN, UNIT, WIDEST, Grid, _draw, _outline, _winners
+from cnnlab.figures.style import FONT_SIZE, Figure, canvas, write
 from cnnlab.shapes import pair
 
 BETWEEN = 0.6  # cells between the two lines
@@ -44,27 +43,8 @@ def pooled_pair(before, after, kernel_size, *, stride=None, kind: str = "max") -
         marks = _winners(image, kernel, step, (OH, OW)) if kind == "max" else None
         _draw(axes, MARGIN, top, Grid("input", image, marks), unit)
         if step[0] >= kernel[0] and step[1] >= kernel[1]:
-            _outline(axes, top, kernel, step, (OH, OW))
+            _outline(axes, MARGIN, top, kernel, step, (OH, OW))
         write(axes, MARGIN + W + GAP / 2, top + H / 2, "→", "ink", FONT_SIZE + 5)
         frames = (changed or None) if line else None
         _draw(axes, MARGIN + W + GAP, top + (H - OH) / 2, Grid("output", output, frames), unit)
     return figure
-
-
-def _winners(image: np.ndarray, kernel: tuple, step: tuple, size: tuple) -> np.ndarray:
-    """Where the largest number of each window is: a mask (H, W)."""
-    (KH, KW), (SH, SW) = kernel, step
-    mask = np.zeros(image.shape, dtype=bool)
-    for row, column in np.ndindex(size):
-        window = image[row * SH : row * SH + KH, column * SW : column * SW + KW]
-        down, across = divmod(int(np.argmax(window)), KW)
-        mask[row * SH + down, column * SW + across] = True
-    return mask
-
-
-def _outline(axes: Axes, top: float, kernel: tuple, step: tuple, size: tuple) -> None:
-    """The windows on an input whose upper edge is at `top`."""
-    (KH, KW), (SH, SW) = kernel, step
-    for row, column in np.ndindex(size):
-        x, y = MARGIN + column * SW, top + row * SH
-        box(axes, x, y, KW, KH, line="input", linewidth=2.4, zorder=5, label="window")
