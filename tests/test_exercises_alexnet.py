@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from reports import failed
 from torch import Tensor, nn
 
 from cnnlab import i18n
 from cnnlab.exercises import Report
-from cnnlab.exercises.alexnet import check, check_flatten_size, check_paddings, check_parameters
+from cnnlab.exercises.alexnet import POINTS, check, check_flatten_size, check_paddings, check_parameters
 from cnnlab.models import AlexNet
 
 in_each_language = pytest.mark.usefixtures("language")
@@ -211,11 +212,45 @@ class AsFunctions(nn.Module):
         return x
 
 
-class Course(AlexNet):
-    """The course's own."""
+class AsProducts(nn.Module):
+    """Convolutions as im2col and a matrix product, fully connected layers as `x @ weight + bias`."""
+
+    def __init__(self, num_classes: int = 1000) -> None:
+        super().__init__()
+        sizes = [(64, 363), (192, 1600), (384, 1728), (256, 3456), (256, 2304)]
+        self.kernels = nn.ParameterList(torch.randn(size) for size in sizes)
+        self.matrices = nn.ParameterList(
+            torch.randn(n) for n in ((9216, 4096), (4096, 4096), (num_classes, 4096))
+        )
+        lengths = (64, 192, 384, 256, 256, 4096, 4096, num_classes)
+        self.biases = nn.ParameterList(torch.zeros(n) for n in lengths)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, kernel in enumerate(self.kernels):
+            size, stride, padding = ((11, 4, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1))[i]
+            side = (x.shape[-1] + 2 * padding - size) // stride + 1
+            columns = F.unfold(x, size, padding=padding, stride=stride)
+            x = (kernel @ columns + self.biases[i].view(-1, 1)).view(len(x), -1, side, side).relu()
+            x = x if i in (2, 3) else F.max_pool2d(x, 3, 2)
+        x = (x.flatten(1) @ self.matrices[0] + self.biases[5]).relu()
+        x = torch.addmm(self.biases[6], x, self.matrices[1]).relu()
+        return torch.matmul(x, self.matrices[2].T) + self.biases[7]
 
 
-RIGHT = [AsModules, OverlappingWindows, InSequence, Lazy, AsFunctions, Course]
+class 合成(AsModules):
+    """Names in any alphabet, layers registered in any order, weights made by other means."""
+
+    def __init__(self, num_classes: int = 1000) -> None:
+        super().__init__(num_classes)
+        self.출력, self.fc3 = self.fc3, nn.Identity()  # type: ignore[assignment]
+        self.最初, self.conv1 = self.conv1, nn.Identity()  # type: ignore[assignment]
+        nn.init.kaiming_normal_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.출력(super().forward(self.最初(x)))
+
+
+RIGHT = [AsModules, OverlappingWindows, InSequence, Lazy, AsFunctions, AsProducts, 合成]
 
 
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
@@ -223,7 +258,32 @@ RIGHT = [AsModules, OverlappingWindows, InSequence, Lazy, AsFunctions, Course]
 def test_right_ways(answer: type[nn.Module]) -> None:
     report = check(answer)
     assert report.passed, report
-    assert len(report.criteria) == 10 and all(holds for _, holds in report.criteria)
+    assert [criterion.points for criterion in report.criteria] == list(POINTS.values())
+    assert (report.score, report.max_score) == (100, 100)
+
+
+@pytest.mark.parametrize("model", [AlexNet, torchvision.models.alexnet])
+def test_a_finished_model_gives_no_points(model: Callable, english: None) -> None:
+    class Inherits(AlexNet): ...
+
+    class Holds(nn.Module):
+        def __init__(self, num_classes: int = 1000) -> None:
+            super().__init__()
+            self.inner = model(num_classes=num_classes)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x)
+
+    class TakesApart(Holds):
+        def __init__(self, num_classes: int = 1000) -> None:
+            nn.Module.__init__(self)
+            self.layers = nn.Sequential(*model(num_classes=num_classes).children())
+
+    for answer in (model, Inherits, Holds, TakesApart):
+        report = check(answer)
+        failed(report, "wraps")
+        assert report.score == report.max_score == 0
+        assert "models" in report.messages[0]
 
 
 def test_a_function_that_builds_it_is_right() -> None:
@@ -325,6 +385,37 @@ class FourConvolutions(AsModules):
         self.conv5 = nn.Conv2d(384, 256, 3, padding=1)
 
 
+class WithoutGradients(AsModules):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.conv1(x)
+        x = F.relu(x)
+        x = self.pool(F.relu(self.conv2(self.pool(x, "conv1"))), "conv2")
+        x = F.relu(self.conv4(F.relu(self.conv3(x))))
+        x = self.pool(F.relu(self.conv5(x)), "conv5").flatten(1)
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+
+
+class ScaledWeights(AsModules):
+    def forward(self, x: Tensor) -> Tensor:
+        conv1 = F.conv2d(x, 2 * self.conv1.weight, self.conv1.bias, 4, 2)
+        kept, self.conv1 = self.conv1, nn.Identity()  # type: ignore[assignment]
+        try:
+            return super().forward(conv1)
+        finally:
+            self.conv1 = kept
+
+
+class CutsTheImage(AsModules):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[..., 1:, 1:])  # 223 becomes 55, too
+
+
+class OnlySeveral(AsModules):
+    def flatten(self, x: Tensor) -> Tensor:
+        return x.squeeze(0).flatten(1)
+
+
 def not_a_module(num_classes: int = 1000) -> int:
     return num_classes
 
@@ -397,6 +488,10 @@ MISTAKES: dict[str, tuple[object, str]] = {
     "return forgotten": (other_end(lambda x: None), "no_return"),  # type: ignore[arg-type,return-value]
     "dropout that does not stop": (AlwaysDrops, "random"),
     "layer in a list": (InAList, "not_registered"),
+    "weights without gradients": (WithoutGradients, "no_gradient"),
+    "weights that are scaled": (ScaledWeights, "other_values"),
+    "only several images": (OnlySeveral, "one_image"),
+    "image that is cut": (CutsTheImage, "other_sizes"),
     "layer that is not used": (changed(extra=lambda n: nn.Linear(3, 3)), "unused_parameters"),
     "an instance": (nn.Linear(2, 2), "instance"),
     "not a module": (not_a_module, "not_a_module"),
@@ -413,46 +508,54 @@ def in_turn(request: pytest.FixtureRequest) -> Iterator[None]:
     i18n.set_language(before)
 
 
+# Mistakes in spite of which the network computes what AlexNet computes.
+FULL_FUNCTION = {"missing_default", "other_default", "not_registered", "unused_parameters", "no_gradient"}
+
+
 @pytest.mark.usefixtures("in_turn")
 @pytest.mark.parametrize(("answer", "hint"), MISTAKES.values(), ids=MISTAKES)
 def test_mistakes(answer: object, hint: str) -> None:
     report = check(answer)
     failed(report, hint)
-    assert not report.criteria or not all(holds for _, holds in report.criteria)
+    assert not report.criteria or not all(criterion.holds for criterion in report.criteria)
+    assert (
+        0 <= report.score < 100
+        and not (report.criteria and report.criteria[-1].holds)
+        or hint in FULL_FUNCTION
+    )
 
 
 def test_every_hint_is_reached() -> None:
     words = i18n.catalogue("en")
     known = {key.rpartition(".")[2] for key in words if key.startswith("exercises.alexnet.my_alexnet.")}
-    criteria = {"default", "outputs", "convolutions", "paddings", "linears", "pooling", "relu", "steady"}
-    criteria |= {"parameters", "same", "title"}
-    reached = {hint for _, hint in MISTAKES.values()} | {"stopped", "different"}
-    assert known - criteria - reached == set()
+    reached = {hint for _, hint in MISTAKES.values()} | {"stopped", "different", "wraps", "title"}
+    assert known - set(POINTS) - reached == set()
 
 
 def wrong_criteria(report: Report) -> list[str]:
-    names = {
-        words: key.rpartition(".")[2]
-        for key, words in i18n.catalogue("en").items()
-        if key.startswith("exercises.alexnet.my_alexnet.")
-    }
-    return [names[words] for words, holds in report.criteria if not holds]
+    return [name for name, criterion in zip(POINTS, report.criteria) if not criterion.holds]
 
 
 @pytest.mark.parametrize(
     ("name", "criteria"),
     [
         ("missing default", ["default"]),
-        ("num_classes ignored", ["outputs"]),
-        ("padding that fits", ["paddings"]),
-        ("channels that fit", ["convolutions"]),
-        ("average pooling", ["pooling"]),
-        ("no relu after conv4", ["relu"]),
-        ("softmax", ["relu"]),
-        ("two kinds of windows", ["pooling"]),
+        ("num_classes ignored", ["outputs", "same"]),
+        ("padding that fits", ["conv1", "same"]),
+        ("without padding", ["conv1", "sizes", "same"]),
+        ("channels that fit", ["conv4", "conv5", "same"]),
+        ("average pooling", ["pooling", "same"]),
+        ("no relu after conv4", ["relu", "same"]),
+        ("softmax", ["relu", "same"]),
+        ("two kinds of windows", ["pooling", "same"]),
         ("layer that is not used", ["parameters"]),
-        ("linear without bias", ["linears"]),
-        ("one image loses its axis", ["outputs"]),
+        ("layer in a list", ["parameters"]),
+        ("weights without gradients", ["gradients"]),
+        ("dropout that does not stop", ["relu", "steady", "same"]),
+        ("linear without bias", ["fc3", "same"]),
+        ("four convolutions", ["conv5", "sizes", "pooling", "relu", "same"]),
+        ("one image loses its axis", ["outputs", "same"]),
+        ("flattened in another order", ["relu", "same"]),
     ],
 )
 def test_only_what_is_wrong_is_marked(name: str, criteria: list[str], english: None) -> None:
@@ -470,12 +573,12 @@ def test_each_mistake_of_several_has_its_hint(english: None) -> None:
             return F.relu(x)
 
     report = check(Several)
-    assert wrong_criteria(report) == ["default", "outputs", "convolutions", "paddings", "relu"]
+    assert wrong_criteria(report) == ["default", "outputs", "conv1", "conv5", "relu", "same"]
     starts = [
         "`MyAlexNet()` cannot be",
         "The output has 1000",
-        "`conv5` has no bias",
         "`conv1` has padding 3",
+        "`conv5` has no bias",
     ]
     starts += ["There is a ReLU after `fc3`"]
     assert [m.startswith(s) for m, s in zip(report.messages, starts)] == [True] * 5

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import i18n
 from cnnlab.exercises import Attempt, Report, check
+from cnnlab.exercises.report import Hint
 
 MESSAGES = {
     "exercises.test.double.title": "double",
@@ -20,6 +21,8 @@ MESSAGES = {
     "exercises.test.model.title": "model",
     "exercises.test.model.layers": "layers",
     "exercises.test.model.bias": "bias",
+    "exercises.test.model.where": "see {layer}",
+    "exercises.test.model.also": "and more",
 }
 X = np.arange(6.0).reshape(2, 3)
 
@@ -193,6 +196,17 @@ def test_arguments_and_answers_are_copied():
     assert np.array_equal(X, before)
 
 
+def test_settings_of_torch_stay_as_they_are():
+    def answer(x):
+        torch.set_default_dtype(torch.float64), torch.set_grad_enabled(False), torch.set_num_threads(3)
+        return 2 * x
+
+    settings = (torch.get_default_dtype, torch.is_grad_enabled, torch.get_num_threads)
+    before = [setting() for setting in settings]
+    assert check_double(answer).passed
+    assert [setting() for setting in settings] == before
+
+
 def test_random_generators_stay_as_they_are():
     def answer(x):
         np.random.seed(0), random.seed(0), torch.manual_seed(0)
@@ -210,7 +224,8 @@ def test_criteria():
     assert check_model(model).passed
     report = check_model(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()))
     assert report.status == "failed"
-    assert report.criteria == (("layers", True), ("bias", False))
+    assert [criterion[:2] for criterion in report.criteria] == [("layers", True), ("bias", False)]
+    assert (report.score, report.max_score) == (0, 0)  # this one gives no points
     assert str(report) == "✗ model: Not correct yet.\n  ✓ layers\n  ✗ bias"
 
 
@@ -219,6 +234,26 @@ def test_html_is_escaped_and_without_script():
     assert "three &lt;times&gt;, not <code>2</code>" in html
     assert "<script" not in html and "#" not in html  # no colour of its own
     assert 'lang="en"' in html
+
+
+@check("test.model")
+def check_points(attempt, answer):
+    attempt.criterion("layers", True, points=3)
+    attempt.criterion("bias", answer, points=4, hints=() if answer else [Hint("where", {"layer": "`a`"})])
+    attempt.remark("also")
+
+
+def test_points_and_hints_stand_beside_their_criterion():
+    assert check_points(True).score == 7 and check_points(True).messages == ()
+    report = check_points(False)
+    assert (report.score, report.max_score, report.hint) == (3, 7, "where")
+    assert report.messages == ("see `a`", "and more")
+    assert str(report).splitlines() == [
+        "✗ model: Not correct yet. 3 / 7",
+        *("  ✓ layers (3/3)", "  ✗ bias (0/4)", "      see `a`", "  and more"),
+    ]
+    html = report._repr_html_()
+    assert html.index("bias") < html.index("see <code>a</code>") < html.index("0/4") < html.index("and more")
 
 
 def test_html_shows_criteria():

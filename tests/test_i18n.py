@@ -68,7 +68,8 @@ def test_a_file_holds_the_messages_of_its_part(name):
     """``[exercises.convolution.…]`` stands in convolution.toml, where its chapter's module looks for it."""
     text = (SOURCE / "locale" / "en" / f"{name}.toml").read_text(encoding="utf-8")
     tables = [line.strip("[]").split(".") for line in text.splitlines() if line.startswith("[")]
-    assert {table[1 if table[1:] and table[1] != "common" else 0] for table in tables} == {name}
+    chapter = [table[0] == "exercises" and table[1] != "common" for table in tables]
+    assert {table[1] if own else table[0] for table, own in zip(tables, chapter)} == {name}
 
 
 def test_text_follows_the_language():
@@ -90,6 +91,19 @@ def test_text_fills_placeholders():
 def test_unknown_language():
     with pytest.raises(ValueError, match=r"unknown language 'fr'; known languages: en, ja, ko"):
         i18n.set_language("fr")
+
+
+def test_speaking_another_language_for_a_while():
+    i18n.set_language("ko")
+    with i18n.speaking("ja"):
+        assert i18n.text("exercises.common.passed") == "正解です。"
+        with pytest.raises(RuntimeError), i18n.speaking("en"):
+            raise RuntimeError
+        assert i18n.language() == "ja"
+    assert i18n.language() == "ko"
+    with pytest.raises(ValueError, match="unknown language 'fr'"), i18n.speaking("fr"):
+        pass
+    assert i18n.language() == "ko"
 
 
 def test_unknown_key():

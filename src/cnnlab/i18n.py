@@ -9,6 +9,8 @@ The prose of the chapters is not here: it stands in the notebooks.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 
@@ -44,6 +46,20 @@ def set_language(lang: str) -> None:
 def language() -> str:
     """The language in use; ``"en"`` until one has been chosen."""
     return _current
+
+
+@contextmanager
+def speaking(lang: str) -> Iterator[None]:
+    """Within a ``with`` block, use another language; errors as for `set_language`.
+
+    The language is one for the whole process, so this is for one thread at a time.
+    """
+    before = language()
+    set_language(lang)
+    try:
+        yield
+    finally:
+        set_language(before)
 
 
 def text(key: str, **values: object) -> str:

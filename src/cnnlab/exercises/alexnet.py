@@ -1,31 +1,30 @@
 """Checks of chapter `13_alexnet`: three exercises that lead in, and `check` for the graded task.
 
-`check` builds the reader's class, sends two images through it and writes down every convolution and every
-`nn.Linear` on the way, with what goes in and what comes out. So it does not matter how a network is written:
-names, `nn.Sequential`, functions, lazy layers and loops are all the same. What stands between two layers is
-told from the values. In the end the same weights go into `cnnlab.models.AlexNet`, and the outputs have to be
-equal.
+`cnnlab.exercises.observation` looks at what the reader's class computes, and `judge` gives points for it:
+`check` in the notebook and the grader (`cnnlab.grading`) use the same two. What stands between two layers
+is told from the values. If the outputs are those of `cnnlab.models.AlexNet` with the same weights,
+everything that decides about them is right, however the network is written.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
 from cnnlab.exercises import report
-from cnnlab.exercises.report import Attempt, as_numbers
-from cnnlab.i18n import text
+from cnnlab.exercises.observation import LARGEST, Challenge, Observation, Step, observe
+from cnnlab.exercises.report import Attempt, Hint, as_numbers
 from cnnlab.models import AlexNet
-from cnnlab.shapes import conv_output_size, pair
+from cnnlab.shapes import conv_output_size
 
 
 class Convolution(NamedTuple):
@@ -52,7 +51,21 @@ CONVOLUTIONS = {
 POOLED = {"conv1": 27, "conv2": 13, "conv5": 6}  # sides after max pooling
 LINEARS = {"fc1": (256 * 6 * 6, 4096), "fc2": (4096, 4096), "fc3": (4096, None)}
 NAMES = (*CONVOLUTIONS, *LINEARS)
-CLASSES = 7  # differs from all other sizes
+POINTS = {
+    "default": 4,
+    "outputs": 6,
+    **dict.fromkeys(CONVOLUTIONS, 7),
+    **dict.fromkeys(LINEARS, 5),
+    "sizes": 6,
+    "pooling": 8,
+    "relu": 8,
+    "steady": 2,
+    "gradients": 3,
+    "parameters": 3,
+    "same": 10,
+}  # 100 together
+COMPUTED = (*NAMES, "sizes", "pooling", "relu")  # right if the outputs are
+TASK = "alexnet.my_alexnet"
 
 
 @report.check("alexnet.paddings")
@@ -104,362 +117,344 @@ def check_parameters(attempt: Attempt, answer) -> None:
 # --- the task --------------------------------------------------------------------------------------------
 
 
-@report.check("alexnet.my_alexnet")
+@report.check(TASK)
 def check(attempt: Attempt, answer) -> None:
-    """``MyAlexNet(num_classes=1000)``: each criterion with ✓ or ✗, and a hint for each that does not hold."""
+    """``MyAlexNet(num_classes=1000)``: each criterion with ✓ or ✗, its points, and a hint if it fails."""
     attempt.require(not isinstance(answer, nn.Module), "instance")
-    model = _build(attempt, answer)
-    images = _images()
-    trace = _trace(model, images)
-    if trace.output is None:
-        attempt.require(trace.error or not trace.steps, "no_return")
-        if trace.steps:
-            _tell(attempt, list(_layers(trace)), trace.error)
-        attempt.call(model, images)  # tells the line with the error, or that there is no answer yet
-    if not trace.steps and not list(model.parameters()):
-        raise NotImplementedError  # the stub
-    one = _trace(model, images[:1])
-    findings = [_default(answer, images), _outputs([trace, one]), *_layers(trace)]
-    if len(trace.convolutions) == len(CONVOLUTIONS) and len(trace.linears) == len(LINEARS):
-        _fill(p for step in trace.convolutions for p in (step.weight, step.bias) if p is not None)
-        trace, again = _trace(model, images), _trace(model, images)
-        steady = all(torch.equal(a, b) for a, b in zip(trace.seen, again.seen))
-        findings += [*_between(trace, steady), Finding("steady", steady, "random")]
-        findings.append(_parameters(model, trace))
-        if all(finding.holds for finding in findings):
-            findings.append(_same_outputs(model, images))
-    _tell(attempt, findings)
+    challenge = Challenge(seed=0)
+    seen = observe(answer, challenge)
+    if seen.status == "unanswered":
+        raise NotImplementedError
+    attempt.require(seen.status != "wraps", "wraps", module=seen.got)
+    if seen.error is not None and not seen.steps:
+        attempt.raised(seen.error, answer)
+    if seen.problem == "not_callable":
+        attempt.call(answer)  # says so
+    attempt.require(seen.status == "seen", seen.problem, got=seen.got)
+    for finding in judge(seen, challenge):
+        attempt.criterion(
+            finding.criterion,
+            finding.holds,
+            points=finding.max_points,
+            hints=[finding.hint] if finding.hint else (),
+        )
+    for name, values in remarks(seen):
+        attempt.remark(name, **values)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a criterion holds; if not, the name of the hint and what fills its placeholders."""
+    """Whether a criterion holds; if not, a hint, unless that of another criterion explains it."""
 
     criterion: str
     holds: bool
-    hint: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Step:
-    """One convolution or `F.linear` as it was called; tensors are copies, since ReLU may overwrite them."""
-
-    input: Tensor
-    weight: Tensor
-    bias: Tensor | None = None
-    stride: Any = 1
-    padding: Any = 0
-    dilation: Any = 1
-    groups: int = 1
-    around: int = 0  # zeros that `F.pad` has put around the input
-    output: Tensor | None = None
+    hint: Hint | None = None
 
     @property
-    def result(self) -> Tensor:
-        assert self.output is not None
-        return self.output
+    def max_points(self) -> int:
+        return POINTS[self.criterion]
 
-    def window(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """Kernel size, stride, padding, each as (height, width)."""
-        kernel, dilation = tuple(self.weight.shape[2:]), pair(self.dilation)
-        if self.padding == "same":
-            padding = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel))
-        else:
-            padding = (0, 0) if self.padding == "valid" else pair(self.padding, minimum=0)
-        return kernel, pair(self.stride), tuple(p + self.around for p in padding)
+    @property
+    def points(self) -> int:
+        return self.max_points if self.holds else 0
 
 
-class Trace(TorchFunctionMode):
-    """Writes down the convolutions and fully connected layers of one pass, in the order of execution.
+def judge(seen: Observation, challenge: Challenge) -> list[Finding]:
+    """The criteria, in the order of `POINTS`.
 
-    Unless `real`, fully connected layers give random numbers: nothing is multiplied by their 59 million
-    weights, which need not even have values. Between the layers, all is as in a real pass.
+    Nothing in `seen` is believed that can be computed: outputs are compared with those of the reference, and
+    each layer with what it should make of its input. Where a layer is not what it says, only layers that are
+    what they say count.
+
+    Parameters
+    ----------
+    seen : Observation
+        Of a network that could be built.
+    challenge : Challenge
+        That it was made with.
+
+    Returns
+    -------
+    list of Finding
     """
-
-    def __init__(self, real: bool) -> None:
-        super().__init__()
-        self.real = real
-        self.steps: list[Step] = []
-        self.output: Tensor | None = None
-        self.error: Exception | None = None
-        self._padded: tuple[Any, int] = (None, 0)  # the last tensor with zeros around it, and how many
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is F.pad:
-            result = func(*args, **kwargs)
-            self._padded = (result, _zeros_around(*args, **kwargs))
-            return result
-        if func is not F.conv2d and func is not F.linear:
-            return func(*args, **kwargs)
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        step = Step(**{**dict(zip(names, args)), **kwargs})
-        if step.input is self._padded[0] and (around := self._padded[1]):
-            step.around, step.input = around, step.input[..., around:-around, around:-around]
-        step.input = step.input.clone()
-        self.steps.append(step)
-        result = self._linear(step) if func is F.linear else None
-        if result is None:
-            result = func(*args, **kwargs)
-        step.output = result.clone()
-        return result
-
-    def _linear(self, step: Step) -> Tensor | None:
-        """Random numbers instead of a product; None where it has to be computed, or is an error."""
-        features_out, features_in = step.weight.shape
-        if self.real or step.input.ndim != 2 or step.input.shape[1] != features_in:
-            return None
-        numbers = torch.Generator().manual_seed(len(self.steps))
-        return torch.randn(len(step.input), features_out, generator=numbers)
-
-    @property
-    def convolutions(self) -> list[Step]:
-        return [step for step in self.steps if step.weight.ndim == 4]
-
-    @property
-    def linears(self) -> list[Step]:
-        return [step for step in self.steps if step.weight.ndim == 2]
-
-    @property
-    def result(self) -> Tensor:
-        assert self.output is not None
-        return self.output
-
-    @property
-    def seen(self) -> list[Tensor]:
-        """What the layers get, and the output."""
-        return [*(step.input for step in self.steps), self.result]
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The output's; None where there is none."""
-        return None if self.output is None else tuple(self.output.shape)
+    same = _same(seen, challenge)
+    rows = _align(seen)
+    computed = {} if same else {id(step): _computes(step, challenge) for step in seen.steps}
+    honest = same or (seen.outputs is not None and _starts(seen, challenge) and all(computed.values()))
+    hints: dict[str, Hint | None] = {} if same else _structure(seen, rows, computed)
+    hints |= {"default": _default(seen), "outputs": _outputs(seen, challenge)}
+    hints |= {"gradients": _gradients(seen), "parameters": _parameters(seen, same)}
+    steady = _equal(seen.outputs, seen.again)
+    hints["steady"] = None if steady else Hint("random" if seen.again is not None else "")
+    hints["same"] = None if same else Hint("")
+    relu = hints.get("relu")
+    if not steady and relu and relu.name.startswith("other"):
+        hints["relu"] = Hint("")  # what is random explains it
+    findings = []
+    for criterion in POINTS:
+        hint = hints.get(criterion)
+        holds = hint is None and (honest or criterion in NAMES)
+        findings.append(Finding(criterion, holds, hint if hint and hint.name else None))
+    if not same and all(finding.holds for finding in findings[:-1]):
+        findings[-1] = Finding("same", False, Hint("different"))
+    return findings
 
 
-def _zeros_around(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> int:
-    even = len(pad) == 4 and len(set(pad)) == 1 and pad[0] > 0
-    return pad[0] if even and mode == "constant" and not value else 0
+def remarks(seen: Observation) -> list[Hint]:
+    """What else there is to say: why the images do not get to the end, how many layers there are."""
+    found = []
+    if seen.problem == "no_return":
+        found.append(Hint("no_return"))
+    if seen.failure is not None:
+        found.append(Hint("stopped", {"message": seen.failure.message.replace("`", "'")}))
+        return found
+    if len(seen.convolutions) > len(CONVOLUTIONS):
+        found.append(Hint("convolution_count", {"got": len(seen.convolutions)}))
+    if len(seen.linears) > len(LINEARS):
+        found.append(Hint("linear_count", {"got": len(seen.linears)}))
+    return found
 
 
-class Unfilled(TorchFunctionMode):
-    """Layers made meanwhile do not fill their weights, which takes a second for 61 million of them."""
-
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+# What the network computes
 
 
-def _build(attempt: Attempt, answer: Any) -> nn.Module:
-    if inspect.isclass(answer) and answer.__init__ is nn.Module.__init__:
-        raise NotImplementedError  # nothing has been written yet
-    attempt.require(not callable(answer) or _takes(answer, num_classes=CLASSES), "no_argument")
-    with Unfilled():
-        model = attempt.call(answer, num_classes=CLASSES)
-    attempt.require(isinstance(model, nn.Module), "not_a_module", got=type(model).__name__)
-    return model.eval()
+@lru_cache(maxsize=2)
+def reference(challenge: Challenge) -> tuple[Tensor, Tensor]:
+    """What AlexNet gives for the images, with 3×3 and with 2×2 pooling, each (2, num_classes)."""
+    with torch.device("meta"):
+        model = AlexNet(challenge.num_classes).eval()
+    weights = {name: challenge.values(*p.shape) for name, p in model.named_parameters()}
+    outputs = []
+    for window in (3, 2):
+        model.pool1, model.pool2, model.pool5 = (nn.MaxPool2d(window, 2) for _ in range(3))
+        with torch.no_grad():
+            outputs.append(functional_call(model, weights, (challenge.images(),)))
+    return outputs[0], outputs[1]
 
 
-def _takes(answer: Callable, **arguments: Any) -> bool:
-    try:
-        inspect.signature(answer).bind(**arguments)
-    except TypeError:
+def _same(seen: Observation, challenge: Challenge) -> bool:
+    """Whether the outputs are AlexNet's, for both images and for the second one alone."""
+    wanted = reference(challenge)
+    return any(_close(seen.outputs, want) and _close(seen.alone, want[1:]) for want in wanted)
+
+
+def _close(got: Tensor | None, want: Tensor, tolerance: float = 3e-5) -> bool:
+    """Whether two tensors are equal up to the rounding of another order of summation."""
+    if got is None or got.shape != want.shape:
         return False
-    except ValueError:  # no signature to look at
-        pass
+    return torch.allclose(got, want, rtol=0, atol=tolerance * float(want.abs().max()))
+
+
+def _align(seen: Observation) -> dict[str, Step]:
+    """The layers by their names in the drawing. Of too few or too many, those that fit keep their names."""
+    classes = seen.linears[-1].weight[0] if seen.linears else 0
+    shapes = [(c.out_channels, c.in_channels, c.kernel_size, c.kernel_size) for c in CONVOLUTIONS.values()]
+    matrices = [(features_out or classes, features_in) for features_in, features_out in LINEARS.values()]
+    rows = _align_kind(list(CONVOLUTIONS), shapes, seen.convolutions)
+    return rows | _align_kind(list(LINEARS), matrices, seen.linears)
+
+
+def _align_kind(names: list[str], wanted: list[tuple], steps: list[Step]) -> dict[str, Step]:
+    if len(steps) == len(names):
+        return dict(zip(names, steps))
+    rows: dict[str, Step] = {}
+    matcher = SequenceMatcher(None, wanted, [step.weight for step in steps], autojunk=False)
+    for kind, i, end, j, _ in matcher.get_opcodes():
+        if kind in ("equal", "replace"):
+            rows |= dict(zip(names[i:end], steps[j:]))
+    return rows
+
+
+def _starts(seen: Observation, challenge: Challenge) -> bool:
+    """Whether the first layer gets the first image."""
+    return bool(seen.steps) and _equal(seen.steps[0].input, challenge.images()[:1])
+
+
+def _computes(step: Step, challenge: Challenge) -> bool:
+    """Whether a layer computes what it says, with the weights that it has been given."""
+    if step.input is None or step.output is None or not _affordable(step):
+        return False
+    weight = challenge.values(*step.weight)
+    bias = challenge.values(step.weight[0]) if step.bias else None
+    try:
+        if step.convolves:
+            sizes = (step.stride, step.padding, step.dilation, step.groups)
+            want = F.conv2d(step.input, weight, bias, *sizes)
+        else:
+            want = F.linear(step.input, weight, bias)
+    except RuntimeError:  # the sizes do not fit
+        return False
+    return _close(step.output, want)
+
+
+def _affordable(step: Step) -> bool:
+    """Whether it is no more work than a layer of a network that is a little wrong."""
+    weights = 1
+    for n in step.weight:
+        weights *= n
+    positions = 1
+    for n in step.output_shape[2:] if step.convolves else step.output_shape[1:-1]:
+        positions *= n
+    padded = max(step.padding) <= 64 and max(step.dilation) <= 64
+    return padded and weights <= 20 * LARGEST and weights * positions <= 1e10
+
+
+# What is wrong with it
+
+
+def _structure(seen: Observation, rows: dict[str, Step], computed: dict[int, bool]) -> dict[str, Hint | None]:
+    """A hint for each layer, for the sizes, for pooling and ReLU; an empty one where another explains it."""
+    hints: dict[str, Hint | None] = {}
+    for name in NAMES:
+        step = rows.get(name)
+        if step is None:
+            hints[name] = _missing(name, seen)
+            continue
+        wrong = _wrong_convolution(name, step) if name in CONVOLUTIONS else _wrong_linear(name, step)
+        hints[name] = next(wrong, None)
+        if hints[name] is None and not computed[id(step)]:
+            hints[name] = Hint("other_values" if step.output_shape else "", {"layer": name})
+    complete = list(rows) == list(NAMES) and len(seen.steps) == len(NAMES)
+    convolved = complete or list(rows)[:6] == list(NAMES)[:6]  # as far as there is pooling
+    sides = list(_wrong_sides(seen, rows))
+    between = _between(seen, rows)
+    hints["sizes"] = None if complete and _drawn_sizes(rows) else Hint("")
+    if hints["sizes"] and not sides and all(hints[name] is None for name in CONVOLUTIONS) and complete:
+        hints["sizes"] = Hint("other_sizes")
+    pooling = [*sides, *(hint for hint in between if hint.name in ("average", "mixed"))]
+    relu = [hint for hint in between if hint.name not in ("average", "mixed")]
+    relu = [hint for hint in relu if not (hint.name == "other_step" and sides)]
+    unseen = Hint("")
+    hints["pooling"] = next(iter(pooling), None if convolved else unseen)
+    hints["relu"] = next(iter(relu), None if complete else unseen)
+    if not seen.failure:  # too few or too many layers: that explains the rest
+        hints["pooling"] = hints["pooling"] if convolved else unseen
+        hints["relu"] = hints["relu"] if complete else unseen
+    return hints
+
+
+def _missing(name: str, seen: Observation) -> Hint:
+    """For a layer that was not found; where the images did not get to the end, it may be there."""
+    if seen.failure:
+        return Hint("")
+    if name in CONVOLUTIONS:
+        return Hint("convolution_count", {"got": len(seen.convolutions)})
+    return Hint("linear_count", {"got": len(seen.linears)})
+
+
+def _wrong_convolution(name: str, step: Step) -> Iterator[Hint]:
+    want, (OC, C, *kernel) = CONVOLUTIONS[name], step.weight
+    if step.groups != 1 or step.dilation != (1, 1):
+        yield Hint("options", {"layer": name})
+    if want[:2] != (C, OC):
+        yield Hint("channels", {"layer": name, "got": f"{C} → {OC}"})
+    if tuple(kernel) != (want.kernel_size,) * 2:
+        yield Hint("kernel", {"layer": name, "got": "×".join(map(str, kernel))})
+    if step.stride != (want.stride,) * 2:
+        yield Hint("no_stride" if want.stride > 1 else "stride", {"layer": name, "got": step.stride[0]})
+    elif step.padding != (want.padding,) * 2 and tuple(kernel) == (want.kernel_size,) * 2:
+        yield _wrong_padding(name, want, *step.padding)
+    if not step.bias:
+        yield Hint("no_bias", {"layer": name})
+
+
+def _wrong_padding(name: str, want: Convolution, above: int, left: int) -> Hint:
+    side, got = want.output_size(want.padding), want.output_size(above)
+    if above != left:
+        return Hint("padding_uneven", {"layer": name})
+    if got == side:
+        return Hint("padding_fits", {"layer": name, "got": above, "side": side})
+    return Hint("padding", {"layer": name, "padding": above, "got": got, "want": side})
+
+
+def _wrong_linear(name: str, step: Step) -> Iterator[Hint]:
+    given, (wanted_in, wanted_out) = step.input_shape, LINEARS[name]
+    features_out, features_in = step.weight
+    if len(given) > 2:
+        yield Hint("no_flatten", {"layer": name, "got": str(given)})
+    if len(given) < 2 or given[0] != 2:
+        yield Hint("batch_lost", {"layer": name, "got": str(given)})
+    if features_in != wanted_in or features_out != (wanted_out or features_out):
+        yield Hint("features", {"layer": name, "got": f"{features_in} → {features_out}"})
+    if not step.bias:
+        yield Hint("no_bias", {"layer": name})
+
+
+def _drawn_sizes(rows: dict[str, Step]) -> bool:
+    """Whether images and vectors have the drawing's sizes before and after each layer."""
+    for name, step in rows.items():
+        if name in LINEARS:
+            if step.input_shape[1:] != (LINEARS[name][0],):
+                return False
+        else:
+            want = CONVOLUTIONS[name]
+            side = want.output_size(want.padding)
+            if step.input_shape[2:] != (want.size,) * 2 or step.output_shape[2:] != (side, side):
+                return False
     return True
 
 
-def _images() -> Tensor:
-    """Two different images without sharp grain, (2, 3, 224, 224)."""
-    coarse = torch.randn(2, 3, 14, 14, generator=torch.Generator().manual_seed(0))
-    return F.interpolate(coarse, size=(224, 224), mode="bilinear")
+def _pairs(seen: Observation, rows: dict[str, Step]) -> Iterator[tuple[str, Step, Step]]:
+    """A layer's name in the drawing, the layer, and the one that follows."""
+    names = {id(step): name for name, step in rows.items()}
+    for step, following in pairwise(seen.steps):
+        if id(step) in names:
+            yield names[id(step)], step, following
 
 
-def _trace(model: nn.Module, images: Tensor, real: bool = False) -> Trace:
-    """One pass; lazy layers get their weights in it."""
-    trace = Trace(real)
-    with torch.no_grad(), Unfilled(), trace:
-        try:
-            output = model(images.clone())
-            trace.output = output if isinstance(output, Tensor) else None
-        except Exception as error:
-            trace.error = error
-    return trace
-
-
-def _fill(parameters: Iterable[Tensor]) -> None:
-    """Weights that keep the size of the values: one block of random numbers again and again."""
-    block = torch.randn(10_007, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for parameter in parameters:
-            scale = (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1
-            for part in parameter.view(-1).split(len(block)):
-                torch.mul(block[: len(part)], scale, out=part)
-
-
-def _tell(attempt: Attempt, findings: list[Finding], error: Exception | None = None) -> None:
-    """Enter the criteria; fail if there is a hint, one message for each criterion that does not hold."""
-    for finding in findings:
-        attempt.criterion(finding.criterion, finding.holds)
-    wrong = [finding for finding in findings if not finding.holds and finding.hint]
-    messages = [text(f"exercises.{attempt.name}.{f.hint}", **f.values) for f in wrong]
-    if messages and error is not None:
-        said = str(error).strip().split("\n")[0].replace("`", "'")
-        messages.append(text(f"exercises.{attempt.name}.stopped", message=said))
-    if messages:
-        attempt._fail(wrong[0].hint, *messages)
-
-
-def _finding(criterion: str, wrong: Iterator[tuple[str, dict]]) -> Finding:
-    """The first mistake that was found, if there is any."""
-    hint, values = next(wrong, (None, {}))
-    return Finding(criterion, hint is None, hint or "", values)
-
-
-def _default(answer: Any, images: Tensor) -> Finding:
-    if not _takes(answer):
-        return Finding("default", False, "missing_default")
-    with Unfilled():
-        got = _trace(answer().eval(), images).shape
-    return Finding("default", got == (len(images), 1000), "other_default", {"got": got})
-
-
-def _outputs(traces: list[Trace]) -> Finding:
-    for trace, N in zip(traces, (2, 1)):
-        if trace.shape != (N, CLASSES):
-            hint = "classes_ignored" if trace.shape == (N, 1000) else "output_shape"
-            return Finding("outputs", False, hint, {"got": trace.shape, "want": (N, CLASSES), "N": N})
-    return Finding("outputs", True)
-
-
-def _layers(trace: Trace) -> Iterator[Finding]:
-    """The layers one by one; after an error, as far as the images came."""
-    yield _finding("convolutions", _wrong_convolutions(trace))
-    yield _finding("paddings", _wrong_paddings(trace))
-    yield _finding("linears", _wrong_linears(trace))
-    if trace.error:
-        yield _finding("pooling", _wrong_sides(trace))
-
-
-def _wrong_convolutions(trace: Trace) -> Iterator[tuple[str, dict]]:
-    found = trace.convolutions
-    if len(found) != len(CONVOLUTIONS) and not trace.error:
-        yield "convolution_count", {"got": len(found)}
-    for (name, want), step in zip(CONVOLUTIONS.items(), found):
-        kernel, stride, _ = step.window()
-        OC, C = step.weight.shape[:2]
-        if step.groups != 1 or pair(step.dilation) != (1, 1):
-            yield "options", {"layer": name}
-        if want[:2] != (C, OC):
-            yield "channels", {"layer": name, "got": f"{C} → {OC}"}
-        if kernel != (want.kernel_size,) * 2:
-            yield "kernel", {"layer": name, "got": "×".join(map(str, kernel))}
-        if stride != (want.stride,) * 2:
-            yield ("no_stride" if want.stride > 1 else "stride"), {"layer": name, "got": stride[0]}
-        if step.bias is None:
-            yield "no_bias", {"layer": name}
-    if len(found) < len(CONVOLUTIONS):
-        yield "", {}  # not seen, since an error came before
-
-
-def _wrong_paddings(trace: Trace) -> Iterator[tuple[str, dict]]:
-    for (name, want), step in zip(CONVOLUTIONS.items(), trace.convolutions):
-        kernel, stride, padding = step.window()
-        if kernel != (want.kernel_size,) * 2 or stride != (want.stride,) * 2:
-            continue  # that comes first
-        if padding == (want.padding,) * 2:
-            continue
-        side = want.output_size(want.padding)
-        if padding[0] != padding[1]:
-            yield "padding_uneven", {"layer": name}
-        elif want.output_size(padding[0]) == side:
-            yield "padding_fits", {"layer": name, "got": padding[0], "side": side}
-        else:
-            got = want.output_size(padding[0])
-            yield "padding", {"layer": name, "padding": padding[0], "got": got, "want": side}
-    if len(trace.convolutions) < len(CONVOLUTIONS):
-        yield "", {}
-
-
-def _wrong_linears(trace: Trace) -> Iterator[tuple[str, dict]]:
-    found = trace.linears
-    if len(found) != len(LINEARS) and not trace.error:
-        yield "linear_count", {"got": len(found)}
-    for (name, (wanted_in, wanted_out)), step in zip(LINEARS.items(), found):
-        given = tuple(step.input.shape)
-        if len(given) > 2:
-            yield "no_flatten", {"layer": name, "got": given}
-        if len(given) < 2 or given[0] != len(_images()):
-            yield "batch_lost", {"layer": name, "got": given}
-        features_out, features_in = step.weight.shape
-        if features_in != wanted_in or features_out != (wanted_out or features_out):
-            yield "features", {"layer": name, "got": f"{features_in} → {features_out}"}
-        if step.bias is None:
-            yield "no_bias", {"layer": name}
-    if len(found) < len(LINEARS):
-        yield "", {}
-
-
-def _pairs(trace: Trace) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name of a layer, its output, and what the next layer gets."""
-    for name, (step, following) in zip(NAMES, pairwise(trace.steps)):
-        yield name, step.result, following.input
-
-
-def _wrong_sides(trace: Trace) -> Iterator[tuple[str, dict]]:
+def _wrong_sides(seen: Observation, rows: dict[str, Step]) -> Iterator[Hint]:
     """Whether images become smaller where they should."""
-    for name, before, after in _pairs(trace):
-        if name not in CONVOLUTIONS or before.ndim != 4:
+    for name, step, following in _pairs(seen, rows):
+        before, after = step.output_shape, following.input_shape
+        if name not in CONVOLUTIONS or len(before) != 4:
             continue
-        side = before.shape[-1]
-        got = after.shape[-1] if after.ndim == 4 else (after.numel() / before.shape[:2].numel()) ** 0.5
+        side = before[-1]
+        got = after[-1] if len(after) == 4 else round((after[-1] / before[1]) ** 0.5)
         halves = {(side - 3) // 2 + 1, (side - 2) // 2 + 1}
-        values = {"layer": name, "got": round(got), "before": side}
+        values = {"layer": name, "got": got, "before": side}
         if name in POOLED and got == side:
-            yield "no_pooling", values
+            yield Hint("no_pooling", values)
         elif name in POOLED and got not in halves:
-            yield "pooled_size", values
+            yield Hint("pooled_size", values)
         elif name not in POOLED and got != side:
-            yield "extra_pooling", values
-    if len(trace.steps) <= len(CONVOLUTIONS):
-        yield "", {}
+            yield Hint("extra_pooling", values)
 
 
-def _between(trace: Trace, steady: bool) -> Iterator[Finding]:
-    """What stands between the layers, told from the values: pooling and ReLU."""
-    pooling: list[tuple[str, dict]] = []
-    relu: list[tuple[str, dict]] = []
-    windows = set()
-    for name, before, after in _pairs(trace):
-        window, *hints = _explain(before, after, name in POOLED)
+def _between(seen: Observation, rows: dict[str, Step]) -> list[Hint]:
+    """What stands between the layers and after the last one, told from the values: pooling and ReLU."""
+    found, windows = [], set()
+    for name, step, following in _pairs(seen, rows):
+        window, *hints = _explain(step.output, following.input, name in POOLED)
         windows |= {window} if window else set()
-        pooling += [(hint, {"layer": name}) for hint in hints if hint == "average"]
-        relu += [(hint, {"layer": name}) for hint in hints if hint != "average"]
+        found += [Hint(hint, {"layer": name}) for hint in hints]
     if len(windows) > 1:
-        pooling.append(("mixed", {}))
-    scores, output = trace.steps[-1].result, trace.result
-    if not _equal(output, scores):
-        ends = {
-            "relu_at_end": [F.relu(scores)],
-            "softmax": [scores.softmax(1), scores.softmax(0), scores.log_softmax(1)],
-        }
-        hints = [hint for hint, candidates in ends.items() if any(_equal(output, c) for c in candidates)]
-        relu.append(((hints or ["other_end"])[0], {"layer": NAMES[-1]}))
-    if not steady:
-        relu = [("" if hint.startswith("other") else hint, values) for hint, values in relu]
-    sides = list(_wrong_sides(trace))
-    relu = [(hint, values) for hint, values in relu if not (hint == "other_step" and sides)]
-    yield _finding("pooling", chain(sides, pooling))
-    yield _finding("relu", iter(relu))
+        found.append(Hint("mixed"))
+    last = rows.get("fc3")
+    if last is not None and last is seen.steps[-1] and last.output is not None and seen.outputs is not None:
+        wrong = _wrong_end(last.output, seen.outputs)
+        found += [Hint(wrong, {"layer": "fc3"})] if wrong else []
+    return found
 
 
-def _explain(before: Tensor, after: Tensor, pooled: bool) -> tuple[Any, ...]:
+def _wrong_end(scores: Tensor, outputs: Tensor) -> str:
+    """Name of the hint for what stands after the last layer; empty if nothing does."""
+    first = outputs[:1]
+    if _equal(first, scores):
+        return ""
+    if _equal(first, F.relu(scores)):
+        return "relu_at_end"
+    over_images = bool((outputs >= 0).all()) and _close(outputs.sum(0), torch.ones(outputs.shape[1:]))
+    if over_images or _equal(first, scores.softmax(-1)) or _equal(first, scores.log_softmax(-1)):
+        return "softmax"
+    return "other_end"
+
+
+def _explain(before: Tensor | None, after: Tensor | None, pooled: bool) -> tuple[Any, ...]:
     """Window of the pooling, or None, and the hints, of what makes `after` of `before`."""
+    if before is None or after is None:
+        return None, "other_step"
     rectified = F.relu(before)
-    for window in (3, 2) if pooled else ():
+    for window in (3, 2) if pooled and before.ndim == 4 and min(before.shape[2:]) > 2 else ():
         if _equal(after, F.max_pool2d(rectified, window, 2)):
             return (window,)
         if _equal(after, F.max_pool2d(before, window, 2)):
@@ -475,34 +470,46 @@ def _explain(before: Tensor, after: Tensor, pooled: bool) -> tuple[Any, ...]:
     return None, ("no_relu" if _equal(after, before) else "other_step")
 
 
-def _equal(got: Tensor, want: Tensor) -> bool:
+def _equal(got: Tensor | None, want: Tensor | None) -> bool:
     """Whether the values are equal up to rounding; a flattened tensor may be compared with a whole one."""
-    if got.ndim == 2:
-        want = want.flatten(1)
-    return got.shape == want.shape and torch.allclose(got, want, rtol=0, atol=1e-6 * float(want.abs().max()))
+    if got is None or want is None:
+        return False
+    return _close(got, want.flatten(1) if got.ndim == 2 else want, tolerance=1e-6)
 
 
-def _parameters(model: nn.Module, trace: Trace) -> Finding:
-    used = {id(p): p.numel() for step in trace.steps for p in (step.weight, step.bias) if p is not None}
-    registered = sum(p.numel() for p in model.parameters())
-    values = {"got": f"{registered:,}", "want": f"{sum(used.values()):,}"}
-    hint = "not_registered" if registered < sum(used.values()) else "unused_parameters"
-    return Finding("parameters", registered == sum(used.values()), hint, values)
+def _default(seen: Observation) -> Hint | None:
+    if seen.no_default:
+        return Hint("missing_default")
+    got = seen.shapes.get("default")
+    if got is None:
+        return Hint("")  # it does not run
+    return None if got[-1:] == (1000,) else Hint("other_default", {"got": str(got)})
 
 
-def _same_outputs(model: nn.Module, images: Tensor) -> Finding:
-    """The same weights in the course's AlexNet, in order of execution, give the same outputs."""
-    _fill(model.parameters())
-    trace = _trace(model, images, real=True)
-    with Unfilled():
-        reference = AlexNet(len(trace.steps[-1].weight)).eval()
-    if _equal(trace.steps[1].input, F.max_pool2d(F.relu(trace.steps[0].result), 2)):
-        reference.pool1, reference.pool2, reference.pool5 = (nn.MaxPool2d(2) for _ in range(3))
-    weights: dict[str, Any] = {}
-    for name, step in zip(NAMES, trace.steps):
-        weights |= {f"{name}.weight": step.weight, f"{name}.bias": step.bias}
-    with torch.no_grad():
-        want = functional_call(reference, weights, (images,))
-    got = torch.cat([trace.result[:1], _trace(model, images[1:], real=True).result])  # of two, and alone
-    holds = torch.allclose(got, want, rtol=1e-4, atol=1e-4 * float(want.abs().max()))
-    return Finding("same", holds, "different")
+def _outputs(seen: Observation, challenge: Challenge) -> Hint | None:
+    for name, N in (("both", 2), ("alone", 1)):
+        got, want = seen.shapes.get(name), (N, challenge.num_classes)
+        if got is None:
+            return Hint("" if seen.outputs is None else "one_image")
+        if got != want:
+            values = {"got": str(got), "want": str(want), "N": N}
+            return Hint("classes_ignored") if got == (N, 1000) else Hint("output_shape", values)
+    return None
+
+
+def _gradients(seen: Observation) -> Hint | None:
+    if seen.outputs is None:
+        return Hint("")
+    return Hint("no_gradient", {"name": seen.unreached[0]}) if seen.unreached else None
+
+
+def _parameters(seen: Observation, same: bool) -> Hint | None:
+    """As many as the layers compute with. If the outputs are right, that is as many as AlexNet has."""
+    if seen.outputs is None:
+        return Hint("")
+    with torch.device("meta"):
+        want = sum(p.numel() for p in AlexNet(seen.outputs.shape[1]).parameters()) if same else seen.used
+    values = {"got": f"{seen.registered:,}", "want": f"{want:,}"}
+    if seen.registered == want:
+        return None
+    return Hint("not_registered" if seen.registered < want else "unused_parameters", values)

@@ -36,7 +36,8 @@ arguments (they are copied) and leaves the random generators as they were.
   answer is that mistake. With ``reveal=False`` the right value is not told: for answers that are a number
   and not a function.
 - `Attempt.require` gives a hint of its own where a condition does not hold; `Attempt.fail` gives it at once.
-- `Attempt.criterion` adds a line to a table; all lines are shown, and all have to hold.
+- `Attempt.criterion` adds a line to a table, with points and hints if wanted; all lines are shown, and all
+  have to hold.
 - A check may take several answers: ``def check_sizes(attempt, first, second)``.
 
 In messages, text between backticks is shown as code.
@@ -51,16 +52,32 @@ import random
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from cnnlab.i18n import language, text
 
 SYMBOLS = {"passed": "✓", "failed": "✗", "unanswered": "…"}
+
+
+class Hint(NamedTuple):
+    """Name of a hint, and what fills its placeholders."""
+
+    name: str
+    values: Mapping[str, Any] = {}
+
+
+class Criterion(NamedTuple):
+    """A line of the table: what was looked at, whether it holds, what it is worth, hints if it fails."""
+
+    words: str
+    holds: bool
+    points: int = 0
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,17 +91,17 @@ class Report:
         The exercise, and the status in words.
     messages : tuple of str
         Hints, in the order in which to read them.
-    criteria : tuple of (str, bool)
-        What was looked at one by one, and whether it holds.
+    criteria : tuple of Criterion
+        What was looked at one by one.
     hint : str
-        Name of the hint, such as ``"rounded_up"``; empty where there is none.
+        Name of the first hint, such as ``"rounded_up"``; empty where there is none.
     """
 
     status: str
     title: str
     verdict: str
     messages: tuple[str, ...] = ()
-    criteria: tuple[tuple[str, bool], ...] = ()
+    criteria: tuple[Criterion, ...] = ()
     hint: str = ""
     lang: str = "en"
 
@@ -92,25 +109,56 @@ class Report:
     def passed(self) -> bool:
         return self.status == "passed"
 
+    @property
+    def score(self) -> int:
+        """Points reached; 0 for an exercise without points."""
+        return sum(criterion.points for criterion in self.criteria if criterion.holds)
+
+    @property
+    def max_score(self) -> int:
+        return sum(criterion.points for criterion in self.criteria)
+
+    @property
+    def _others(self) -> list[str]:
+        """Messages that do not belong to a line of the table."""
+        told = {hint for criterion in self.criteria for hint in criterion.hints}
+        return [message for message in self.messages if message not in told]
+
     def __str__(self) -> str:
-        lines = [f"{SYMBOLS[self.status]} {self.title}: {self.verdict}"]
-        lines += [f"  {_mark(holds)} {words}" for words, holds in self.criteria]
-        return "\n".join(lines + [f"  {message}" for message in self.messages])
+        lines = [f"{SYMBOLS[self.status]} {self.title}: {self.verdict}{self._total()}"]
+        for words, holds, points, hints in self.criteria:
+            worth = f" ({points if holds else 0}/{points})" if points else ""
+            lines += [f"  {_mark(holds)} {words}{worth}", *(f"      {hint}" for hint in hints)]
+        return "\n".join(lines + [f"  {message}" for message in self._others])
 
     __repr__ = __str__
 
+    def _total(self) -> str:
+        return f" {self.score} / {self.max_score}" if self.max_score else ""
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{_mark(holds)}</td><td>{_markup(words)}</td></tr>" for words, holds in self.criteria
-        )
+        rows = "".join(map(_row, self.criteria))
         table = f'<table style="color: inherit; margin: 0.4em 0">{rows}</table>' if rows else ""
-        hints = "".join(f'<p style="margin: 0.3em 0">{_markup(message)}</p>' for message in self.messages)
+        hints = "".join(f'<p style="margin: 0.3em 0">{markup(message)}</p>' for message in self._others)
         return (
             f'<div class="cnnlab-report cnnlab-{self.status}" lang="{self.lang}" style="color: inherit; '
             f'border-left: 0.3em {_BORDERS[self.status]} currentColor; padding: 0.2em 0 0.2em 0.8em">'
             f'<p style="margin: 0.3em 0"><span aria-hidden="true">{SYMBOLS[self.status]}</span> '
-            f"<strong>{_markup(self.title)}</strong> {_markup(self.verdict)}</p>{table}{hints}</div>"
+            f"<strong>{markup(self.title)}</strong> {markup(self.verdict)}{self._total()}</p>{table}{hints}"
+            "</div>"
         )
+
+
+def _row(criterion: Criterion) -> str:
+    """A line of the table, with its hints below the words and its points at the end."""
+    words, holds, points, hints = criterion
+    below = "".join(f'<div style="margin: 0.2em 0 0.4em 0.8em">{markup(hint)}</div>' for hint in hints)
+    worth = f"{points if holds else 0}/{points}" if points else ""
+    top, left = "vertical-align: top", "text-align: left; white-space: normal"
+    return (
+        f'<tr><td style="{top}">{_mark(holds)}</td><td style="{top}; {left}">{markup(words)}{below}</td>'
+        f'<td style="{top}; text-align: right">{worth}</td></tr>'
+    )
 
 
 _BORDERS = {"passed": "solid", "failed": "double", "unanswered": "dotted"}
@@ -121,20 +169,21 @@ class Attempt:
 
     def __init__(self, name: str):
         self.name = name
-        self.criteria: list[tuple[str, bool]] = []
+        self.criteria: list[Criterion] = []
+        self.hints: list[tuple[str, str]] = []  # name and words of those that belong to no failure yet
         self._call = ""
-        self._sources: set[str] = set()
+        self._functions: list[Callable] = []
 
     def call(self, function: Callable, *args: Any, **kwargs: Any) -> Any:
         """Run the reader's `function` on copies of the arguments and return what it returns."""
         if not callable(function):
             self._fail("not_callable", text("exercises.common.not_callable", got=_kind(function)))
         self._call = _call_text(function, args, kwargs)
-        self._sources |= _sources(function)
+        self._functions.append(function)
         try:
             result = function(*map(_copy, args), **{name: _copy(value) for name, value in kwargs.items()})
         except (Exception, SystemExit) as error:
-            self._raised(error)
+            self.raised(error)
         if is_unanswered(result):
             raise _Unanswered
         return result
@@ -183,10 +232,30 @@ class Attempt:
         if not condition:
             self.fail(hint, **values)
 
-    def criterion(self, key: str, holds: Any, **values: Any) -> bool:
-        """Add a line to the table of criteria; the check fails in the end if one of them does not hold."""
-        self.criteria.append((text(f"exercises.{self.name}.{key}", **values), bool(holds)))
+    def criterion(
+        self, key: str, holds: Any, *, points: int = 0, hints: Sequence[Hint] = (), **values: Any
+    ) -> bool:
+        """Add a line to the table of criteria; the check fails in the end if one of them does not hold.
+
+        Parameters
+        ----------
+        key : str
+            Of the line's words, in the exercise's part of the catalogue; `values` are for its placeholders.
+        holds : bool
+        points : int
+            What it is worth.
+        hints : sequence of Hint
+        """
+        told = tuple(self.remark(name, **filling) for name, filling in hints)
+        words = text(f"exercises.{self.name}.{key}", **values)
+        self.criteria.append(Criterion(words, bool(holds), points, told))
         return bool(holds)
+
+    def remark(self, hint: str, **values: Any) -> str:
+        """Add a hint to those that are shown if the check fails in the end; returns its words."""
+        words = text(f"exercises.{self.name}.{hint}", **values)
+        self.hints.append((hint, words))
+        return words
 
     def fail(self, hint: str, **values: Any) -> NoReturn:
         """End the check with a hint from the exercise's part of the catalogue."""
@@ -196,14 +265,15 @@ class Attempt:
         where = (text("exercises.common.for_call", call=self._call),) if self._call else ()
         raise _Failed(hint, (*messages, *where))
 
-    def _raised(self, error: BaseException) -> NoReturn:
+    def raised(self, error: BaseException, *functions: Callable) -> NoReturn:
+        """Fail with what the reader's code has raised, and where; a place still to be filled is no error."""
         if isinstance(error, NotImplementedError) or "ellipsis" in str(error):
             raise _Unanswered from error
-        said = text("exercises.common.raised", error=type(error).__name__, message=_first_line(error))
-        place = _place(error, self._sources)
+        said = text("exercises.common.raised", error=type(error).__name__, message=first_line(error))
+        place = origin(error, *self._functions, *functions)
         if place is None:
             self._fail("raised", said)
-        line, source = place
+        _, line, source = place
         self._fail("raised", said, text("exercises.common.raised_at", line=line, source=source))
 
 
@@ -220,7 +290,7 @@ def check(name: str) -> Callable[[Callable[..., None]], Callable[..., Report]]:
         @functools.wraps(function)
         def checked(*answers: Any) -> Report:
             attempt = Attempt(name)
-            with _same_random_state():
+            with _nothing_changes():
                 status, hint, messages = _run(function, attempt, answers)
             return Report(
                 status=status,
@@ -285,24 +355,37 @@ def _run(function: Callable, attempt: Attempt, answers: tuple) -> tuple[str, str
     except Exception as error:
         if isinstance(error, NotImplementedError) or "ellipsis" in str(error):
             return "unanswered", "", ()
-        said = {"error": type(error).__name__, "message": _first_line(error)}
+        said = {"error": type(error).__name__, "message": first_line(error)}
         return ("failed", "cannot_check", (text("exercises.common.cannot_check", **said),))
-    return (("passed" if all(holds for _, holds in attempt.criteria) else "failed"), "", ())
+    if all(criterion.holds for criterion in attempt.criteria):
+        return "passed", "", ()
+    names, words = [name for name, _ in attempt.hints], tuple(words for _, words in attempt.hints)
+    return "failed", names[0] if names else "", words
 
 
 @contextmanager
-def _same_random_state() -> Iterator[None]:
-    """Leave the random generators of Python, NumPy and, where it has been imported, torch as they were."""
+def _nothing_changes() -> Iterator[None]:
+    """Leave random generators as they were, and torch's settings that hold for a whole process."""
     torch = sys.modules.get("torch")
     python, numpy = random.getstate(), np.random.get_state()
-    state = torch.random.get_rng_state() if torch else None
+    if torch:
+        state, dtype, threads = (
+            torch.random.get_rng_state(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+        )
+        gradients = torch.is_grad_enabled()
     try:
         yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        if torch and state is not None:
+        if torch:
             torch.random.set_rng_state(state)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
 
 
 def _same(answer: np.ndarray, right: np.ndarray | None, rtol: float, atol: float) -> bool:
@@ -354,17 +437,18 @@ def _sources(function: Callable) -> set[str]:
     return {code.co_filename for code in codes if code}
 
 
-def _place(error: BaseException, sources: set[str]) -> tuple[int, str] | None:
-    """Line number and line of the reader's code where the error came up, the innermost one."""
+def origin(error: BaseException, *functions: Callable) -> tuple[str, int, str] | None:
+    """File, line number and line of the reader's code where the error came up, the innermost one."""
+    sources = set().union(*map(_sources, functions))
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         name = frame.f_code.co_filename
         if name in sources or "ipykernel" in name or name.startswith("<ipython"):
             source = linecache.getline(name, line).strip().replace("`", "'")
-            return (line, source) if source else None
+            return (name, line, source) if source else None
     return None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The error's message, on one line, without addresses in memory, which change from run to run."""
     lines = str(error).strip().splitlines() or [""]
     return re.sub(r" at 0x[0-9a-fA-F]+", "", lines[0])[:200]
@@ -385,7 +469,7 @@ def _brief(value: Any) -> str:
         value = value.item()
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    shown = _first_line(ValueError(repr(value)))
+    shown = first_line(ValueError(repr(value)))
     return shown if len(shown) <= 40 else type(value).__name__
 
 
@@ -409,6 +493,6 @@ def _mark(holds: bool) -> str:
     return SYMBOLS["passed" if holds else "failed"]
 
 
-def _markup(words: str) -> str:
+def markup(words: str) -> str:
     """Escaped, with code between backticks."""
     return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(words))
