@@ -12,6 +12,8 @@ names a machine or a version. A notebook in which a cell fails keeps the file th
 from __future__ import annotations
 
 import argparse
+import ast
+import copy
 import io
 import os
 import sys
@@ -70,6 +72,8 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         new = NotebookNode(cell_type=cell.cell_type, id=cell.id, source=cell.source, metadata=NotebookNode())
         if cell.metadata.get("tags"):
             new.metadata.tags = list(cell.metadata.tags)
+        if "nbgrader" in cell.metadata:  # the cell whose value is the score
+            new.metadata.nbgrader = copy.deepcopy(cell.metadata.nbgrader)
         if cell.cell_type == "code":
             new.execution_count = cell.execution_count
             new.outputs = clean_outputs(cell)
@@ -78,6 +82,15 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         cells.append(new)
     metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+def shows_figure(source: str) -> bool:
+    """Whether the last thing in a cell is a call of `cnnlab.figures`."""
+    try:
+        last = ast.parse(source).body[-1]
+    except (SyntaxError, IndexError):  # a magic, or nothing
+        return False
+    return isinstance(last, ast.Expr) and ast.unparse(last).startswith("figures.")
 
 
 def text_of(notebook: NotebookNode) -> str:
@@ -113,6 +126,8 @@ def complaints(path: Path) -> list[str]:
             wrong.append(f"cell {old.id!r}: {', '.join(parts)} not clean")
         if old.cell_type == "code" and old.source.strip():
             number += 1
+            if IGNORED not in old.metadata.get("tags", []) and not old.outputs and shows_figure(old.source):
+                wrong.append(f"cell {old.id!r}: shows a figure, but has no output")
             if old.execution_count != number:
                 wrong.append(
                     f"cell {old.id!r}: number {old.execution_count}, would be {number} in a fresh run"

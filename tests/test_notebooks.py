@@ -110,6 +110,7 @@ def text_facts(source: str) -> dict[str, object]:
 
 def facts(cell: NotebookNode) -> dict[str, object]:
     found = {"type": cell.cell_type, "tags": sorted(cell.metadata.get("tags", []))}
+    found["nbgrader"] = cell.metadata.get("nbgrader")
     return found | (code_facts(cell.source) if cell.cell_type == "code" else text_facts(cell.source))
 
 
@@ -472,6 +473,7 @@ def test_check_names_what_is_not_clean(notebooks: ModuleType, tmp_path: Path):
         (0, "outputs", [picture()], "cell 'a': outputs"),
         (0, "outputs", [nbformat.v4.new_output("stream", name="stderr", text="50%")], "cell 'a': outputs"),
         (0, "metadata", {"scrolled": True}, "cell 'a': metadata"),
+        (0, "source", "x = 1\nfigures.curves(x)", "cell 'a': shows a figure, but has no output"),
         (1, "execution_count", 7, "cell 'b': number 7"),
     ]:
         dirty = copy.deepcopy(clean)

@@ -17,6 +17,7 @@ import io
 import json
 import re
 import symtable
+import threading
 import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,7 @@ DEEPEST = 300  # operators and brackets within each other
 MOST_CHAINED = 1_000  # `elif` and `lambda` in one cell, since each may stand within the one before
 MOST_STEPS = 20_000  # when names are followed
 
+_ALONE = threading.Lock()
 READY_MADE = ("torchvision.models", "cnnlab.models", "torch.hub")
 # The cell's body is Python, run in the notebook's own namespace; the body of other cell magics is not.
 PYTHON_CELLS = {"capture", "memit", "prun", "time", "wandb"}
@@ -126,7 +128,7 @@ def extract(content: bytes, kind: Kind, name: str = "MyAlexNet") -> Answer:
     NotAnAnswer
         If there is nothing to run; no other exception, whatever the bytes are.
     """
-    with warnings.catch_warnings():
+    with _ALONE, warnings.catch_warnings():  # which are one for all threads
         warnings.simplefilter("ignore")  # of "\d" and the like: they are for those who wrote it
         try:
             return _answer(_cells(content, kind), kind, name)
@@ -742,7 +744,10 @@ class _Program:
     def last_use(self, name: str) -> int:
         """How many statements have been run when `name` is defined and was mentioned for the last time."""
         first, end = self.binders((name,), len(self.statements))[0], len(self.statements)
-        uses = (i for i in reversed(range(first, end)) if name in _chains(self.statements[i].node))
+        names = {name}
+        if isinstance(node := self.statements[first].node, ast.Assign) and isinstance(node.value, ast.Name):
+            names.add(node.value.id)  # MyAlexNet = Net
+        uses = (i for i in reversed(range(first, end)) if names & _chains(self.statements[i].node).keys())
         return 1 + next(uses, first)
 
     def needed(self, name: str, last: int) -> list[_Statement]:
@@ -759,7 +764,7 @@ class _Program:
         kept: set[int] = set()
         early: set[int] = set()  # imports that stand below what needs them
         seen: set[tuple[int, int]] = set()
-        waiting = [(i, last) for root in roots for i in [root, *self._changes(name, root)]]
+        waiting = [(i, last) for root in roots for i in [root, *self._changes(name, root, last)]]
         while waiting:
             item = waiting.pop()
             if item in seen:
@@ -783,7 +788,7 @@ class _Program:
                         early.update(found)
                     found = found or self._stars(chain[0], time)
                 waiting += [(i, time) for i in found]
-                waiting += [(i, last) for binder in found for i in self._changes(chain[0], binder)]
+                waiting += [(i, last) for binder in found for i in self._changes(chain[0], binder, last)]
         return [self.statements[i] for i in sorted(kept, key=lambda i: (i not in early, i))]
 
     def _below(self, name: str, after: int, *, imports_only: bool) -> list[int]:
@@ -798,15 +803,16 @@ class _Program:
         self.unknown.add(name)
         return [i for i in self.stars if i < before] or self.stars
 
-    def _changes(self, name: str, binder: int) -> list[int]:
-        """Statements that change what `binder` has bound to `name`, until it is bound anew.
+    def _changes(self, name: str, binder: int, last: int) -> list[int]:
+        """Which of the first `last` statements change what `binder` has bound to `name`.
 
-        Changes of what is imported are no part of an answer.
+        Of a class or a function, changes further below count too; of what is imported, none does.
         """
-        if isinstance(self.statements[binder].node, _IMPORTS):
+        node = self.statements[binder].node
+        if isinstance(node, _IMPORTS):
             return []
-        again = (i for i in self.bound[name] if i > binder and name in self.statements[i].certain)
-        end = next(again, len(self.statements))
+        again = [i for i in self.bound[name] if i > binder and name in self.statements[i].certain][:1]
+        end = min([*again, len(self.statements) if isinstance(node, _DEFINITIONS) else last])
         return [i for i in self.mutated.get(name, ()) if binder < i < end and self.step()]
 
     def step(self) -> bool:

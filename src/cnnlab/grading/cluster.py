@@ -50,7 +50,7 @@ def grade_all(
     except ImportError as error:
         raise sandbox.SandboxError('Dask is not installed: pip install "cnnlab[dask]"') from error
     try:
-        client = Client(address, timeout=30)
+        client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise sandbox.SandboxError(f"no Dask scheduler at {address}: {error}") from error
     waiting = iter(submissions)

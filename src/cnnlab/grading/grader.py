@@ -52,7 +52,7 @@ class Settings:
 
 
 class Readable(Protocol):
-    """What `grade` needs of a submission: `cnnlab.grading.submissions.Submission`, or one that has travelled."""
+    """What `grade` needs of a submission: one of `cnnlab.grading.submissions`, or one that has travelled."""
 
     @property
     def id(self) -> str: ...
