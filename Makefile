@@ -80,6 +80,7 @@ notebooks: $(READY)
 
 bench: .venv/bench
 	$(RUN) tests/benchmarks/bench_ops.py
+	$(RUN) tests/benchmarks/bench_grading.py
 	@if $(RUN) -c 'import sys; from cnnlab.data import data_folder; sys.exit(not (data_folder() / "MNIST/raw").is_dir())'; \
 	  then echo "$(RUN) tests/benchmarks/bench_training.py"; $(RUN) tests/benchmarks/bench_training.py; \
 	  else echo "MNIST is not on this machine, so the training was not measured (README says where MNIST is looked for)."; fi

@@ -36,18 +36,27 @@ EDGES = {
     "models": {"shapes"},
     "train": {"i18n", "data", "models"},
     "exercises": {"shapes", "ops", "gradcheck", "layers", "figures", "i18n", "data", "models", "train"},
-    "grading": {"i18n", "models", "exercises"},
+    "grading": {"", "i18n", "exercises"},
     "widgets": {"shapes", "ops"},
 }
 # Modules that load torch as soon as they are imported.
 LOAD_TORCH = {"models", "train", "grading"} | {
     f"exercises.{name}"
-    for name in ("pytorch_nn", "simple_cnn", "training", "visualization", "alexnet", "modern_cnns")
+    for name in (
+        "pytorch_nn",
+        "simple_cnn",
+        "training",
+        "visualization",
+        "alexnet",
+        "observation",
+        "modern_cnns",
+    )
 }
 TORCH = {"torch", "torchvision", "torchsummary"}
 # Imported without being a dependency, and a dependency without being imported: each with its reason.
 NOT_DECLARED = {
-    "IPython": "figures show themselves in a notebook; where there is a notebook, there is IPython"
+    "distributed": "only with `cnnlab grade --dask`: the extra dask",
+    "IPython": "figures show themselves in a notebook; where there is a notebook, there is IPython",
 }
 NOT_IMPORTED = {"torchsummary": "chapter 10 prints a network's summary with it"}
 # Docstrings of these say what is raised, function by function.
@@ -153,6 +162,8 @@ LIGHT = {
     "import cnnlab.ops, cnnlab.gradcheck": {"torch", "matplotlib", "sklearn"},
     "import cnnlab.data": {"torch", "matplotlib", "sklearn"},
     "import cnnlab.exercises": {"torch", "matplotlib", "sklearn"},
+    "import cnnlab.grading.cli, cnnlab.grading.feedback": {"torch", "matplotlib", "sklearn"},
+    "import cnnlab.grading.submissions, cnnlab.grading.answer": {"torch", "matplotlib", "sklearn"},
     "import cnnlab.figures": {"torch", "matplotlib.pyplot", "sklearn"},
 }
 

@@ -133,6 +133,11 @@ def asks(node: ast.AST) -> bool:
     )
 
 
+def tells(node: ast.AST) -> bool:
+    """Whether it is a `Message` of the grader, which asks later."""
+    return called(node, "Message") and bool(node.args)
+
+
 def literals(node: ast.AST) -> set[str]:
     return {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
@@ -145,12 +150,12 @@ def exercise_name(function: ast.FunctionDef) -> str | None:
 
 
 def hints(function: ast.FunctionDef) -> set[str]:
-    """Names of hints in `fail`, `require`, `criterion` and in `mistakes`."""
+    """Names of hints in `fail`, `require`, `criterion`, `Hint` and in `mistakes`."""
     found: set[str] = set()
     for node in ast.walk(function):
-        for name, position in (("fail", 0), ("criterion", 0), ("require", 1)):
+        for name, position in (("fail", 0), ("criterion", 0), ("require", 1), ("Hint", 0)):
             if called(node, name):
-                found |= literals(node.args[position])
+                found |= literals(node.args[position]) - {""}
         if called(node, "compare"):
             for keyword in node.keywords:
                 pairs = (
@@ -166,7 +171,7 @@ def test_every_key_in_the_code_exists():
     known = i18n.catalogue("en").keys()
     for path, tree in modules():
         for node in ast.walk(tree):
-            if asks(node) and isinstance(node.args[0], ast.Constant):
+            if (asks(node) or tells(node)) and isinstance(node.args[0], ast.Constant):
                 assert node.args[0].value in known, f"{path.name}:{node.lineno}"
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         names = [name for function in functions if (name := exercise_name(function))]
@@ -183,7 +188,7 @@ def test_every_key_is_used():
     for path, tree in modules():
         used |= {key for key in literals(tree) if key in i18n.catalogue("en")}
         for node in ast.walk(tree):
-            if asks(node) and isinstance(node.args[0], ast.JoinedStr) and path != REPORT:
+            if (asks(node) or tells(node)) and isinstance(node.args[0], ast.JoinedStr) and path != REPORT:
                 prefix = node.args[0].values[0]
                 assert isinstance(prefix, ast.Constant), (
                     f"{path.name}:{node.lineno}: a key has to begin with its table"

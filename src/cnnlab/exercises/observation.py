@@ -12,10 +12,13 @@ Nothing here knows a right answer: the grader runs this module next to code that
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import math
 import random
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,6 +207,12 @@ def observe(answer: Any, challenge: Challenge) -> Observation:
     challenge : Challenge
     """
     seen = Observation()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")  # nbgrader gives no points to a cell that writes to stderr
+        return _observe(answer, challenge, seen)
+
+
+def _observe(answer: Any, challenge: Challenge, seen: Observation) -> Observation:
     try:
         model = _build(answer, challenge, seen)
         if model is not None:
@@ -336,8 +345,8 @@ def _reached(output: Tensor) -> set[int]:
 
 
 def _kept(tensor: Tensor) -> Tensor | None:
-    """A copy in float32, if it is not too large."""
-    if tensor.numel() > LARGEST or tensor.is_complex():
+    """A copy in float32, if it is neither empty nor too large."""
+    if not 0 < tensor.numel() <= LARGEST or tensor.is_complex():
         return None
     return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
 

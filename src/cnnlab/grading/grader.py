@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cnnlab.exercises.alexnet import POINTS, TASK, judge, remarks
+from cnnlab.exercises.alexnet import POINTS, judge, remarks
 from cnnlab.exercises.observation import Challenge, Observation
 from cnnlab.exercises.report import Hint
 from cnnlab.grading import feedback, results
@@ -165,7 +165,7 @@ def _wrapped(module: str) -> _Outcome:
 
 
 def _message(hint: Hint) -> Message:
-    return Message(f"exercises.{TASK}.{hint.name}", dict(hint.values))
+    return Message(f"exercises.alexnet.my_alexnet.{hint.name}", dict(hint.values))
 
 
 def _why(seen: Observation) -> Message | None:

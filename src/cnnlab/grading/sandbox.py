@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import site
@@ -39,8 +40,10 @@ ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-# What a student could take a finished AlexNet out of: in the sandbox, these files are empty.
-HIDDEN = ("cnnlab/models.py", "torchvision/models/alexnet.py")
+# What a student could take a finished AlexNet, or its sizes, out of: in the sandbox, these files are empty.
+HIDDEN = ("cnnlab/models.py", "cnnlab/exercises/alexnet.py", "torchvision/models/alexnet.py")
+# How a submission may have ended, as `cnnlab.grading.worker.serve` says it.
+ENDED = re.compile(r"done|timeout|memory|processes|output|signal \d{1,3}")
 
 
 class SandboxError(Exception):
@@ -121,7 +124,10 @@ class Worker:
         try:
             _write(self._pipe("stdin"), b"%08d" % len(text) + text, end)
             header = self._line(end)
-            size = header["size"]
+            ended, seconds, size = header["ended"], header["seconds"], header["size"]
+            # Where a sandbox cannot hold another one, a submission may write this line itself.
+            if not (ENDED.fullmatch(ended) and 0 <= seconds <= self.limits.seconds + PATIENCE):
+                raise ValueError(f"ended with {ended!r:.100} after {seconds!r:.100} seconds")
             if not 0 <= size <= LARGEST:
                 raise ValueError(f"{size} bytes announced")
             data = b"".join(self._read(size, end))
@@ -130,7 +136,7 @@ class Worker:
             return "lost", time.monotonic() - start, b""
         if self.sandbox == "bwrap" and not self._nested:
             self.close()  # each submission its own sandbox
-        return str(header["ended"]), float(header["seconds"]), data
+        return ended, seconds, data
 
     def close(self) -> None:
         """End the worker and all that runs in its sandbox."""

@@ -6,7 +6,7 @@ and relays the bytes that it writes, without looking at them. When a submission 
 every process that it has left behind ends, too, and nothing of it stays in the first process: neither its
 code nor what it has written.
 
-There is no right answer here: `cnnlab.models` and `torchvision.models.alexnet` cannot be imported.
+There is no right answer here: `cnnlab.models` and `torchvision.models.alexnet` are empty.
 
 A task is eight digits, the number of bytes that follow, and JSON: ``{"pieces": [[code, origin, line], …],
 "name": …, "seed": …, "num_classes": …}``. The answer is a line of JSON, ``{"ended": …, "seconds": …,
@@ -38,13 +38,14 @@ from typing import Any, NoReturn
 import torch
 
 from cnnlab.exercises.observation import Challenge, Failure, Observation, observe
+from cnnlab.grading import seccomp
 from cnnlab.grading.evidence import to_bytes
 
 MIB = 2**20
 OUTPUT = 64 * MIB  # of one submission, through its pipe
 TASKS = 256  # processes and threads of one submission
 EVERY = 0.02  # seconds between two looks at a submission
-HIDDEN = ("cnnlab.models", "torchvision.models.alexnet")
+HIDDEN = ("cnnlab.models", "cnnlab.exercises.alexnet", "torchvision.models.alexnet")
 
 # From <sched.h>, <sys/mount.h> and <sys/prctl.h> of Linux.
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = (
@@ -54,7 +55,7 @@ NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PROCESSES, NEW_NETWORK = (
     0x20000000,
     0x40000000,
 )
-NO_SUID, NO_DEVICES = 2, 4
+NO_SUID, NO_DEVICES, BIND, WITH_ALL_BELOW = 2, 4, 0x1000, 0x4000
 SET_DUMPABLE, SET_DEATH_SIGNAL, NO_NEW_PRIVILEGES = 4, 1, 38
 FUTURES = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -72,23 +73,27 @@ def main(seconds: float, memory: int, shut: bool) -> None:
     memory : int
         Its limit of memory in MiB.
     shut : bool
-        Whether to shut it in; else the fork is only limited.
+        Whether it is shut in: this process runs in a sandbox. Else the fork is only limited.
     """
     torch.set_num_threads(1)  # a fork must not inherit a pool of threads
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # should memory run out, a submission ends, not what else there is on the machine
     LIBC.prctl(SET_DUMPABLE, 0, 0, 0, 0)
     for name in HIDDEN:
-        sys.modules[name] = None  # type: ignore[assignment]
+        sys.modules[name] = types.ModuleType(name)  # empty, so that what imports it can still be imported
     observe(_Warm, Challenge(0))
     buffer = bytearray(OUTPUT)
     gc.collect()
     gc.freeze()
-    _answer({"ready": True, "nested": shut and _can_shut_in()})
+    nested = shut and _can_shut_in()
+    _answer({"ready": True, "nested": nested})
     poll = select.poll()
     poll.register(0, select.POLLIN)
     while poll.poll()[0][1] & select.POLLIN:
-        ended, spent, size = serve(buffer, seconds, memory, shut)
-        _answer({"ended": ended, "seconds": spent, "size": size}, memoryview(buffer)[:size])
-        buffer[:size] = bytes(size)
+        ended, spent, size = serve(buffer, seconds, memory, shut, nested)
+        data = memoryview(buffer)[: size if ended == "done" else 0]
+        _answer({"ended": ended, "seconds": spent, "size": len(data)}, data)
+        buffer[:size] = bytes(size)  # the next submission inherits this memory
 
 
 class _Warm(torch.nn.Module):
@@ -113,8 +118,18 @@ def _answer(header: dict, data: memoryview | bytes = b"") -> None:
 # --- outside the submission ----------------------------------------------------------------------------
 
 
-def serve(buffer: bytearray, seconds: float, memory: int, shut: bool) -> tuple[str, float, int]:
+def serve(buffer: bytearray, seconds: float, memory: int, shut: bool, nested: bool) -> tuple[str, float, int]:
     """Run the next submission.
+
+    Parameters
+    ----------
+    buffer : bytearray
+        For what it writes.
+    seconds, memory, shut
+        As for `main`.
+    nested : bool
+        Whether it gets namespaces of its own. Where a sandbox cannot hold another one, it shares those of
+        this process, and `cnnlab.grading.sandbox` begins a new sandbox after it.
 
     Returns
     -------
@@ -122,14 +137,14 @@ def serve(buffer: bytearray, seconds: float, memory: int, shut: bool) -> tuple[s
         "done", "timeout", "memory", "processes", "output", or "signal 11" and the like.
     seconds : float
     size : int
-        How many bytes it has written to `buffer`.
+        How many bytes it has written to `buffer`, however it ended.
     """
     start = time.monotonic()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
-        _enter(writing, seconds, memory, shut)
+        _enter(writing, seconds, memory, shut, nested)
     os.close(writing)
     os.set_blocking(reading, False)
     try:
@@ -137,7 +152,7 @@ def serve(buffer: bytearray, seconds: float, memory: int, shut: bool) -> tuple[s
     finally:
         _sweep(pid, shut)
         os.close(reading)
-    return ended, time.monotonic() - start, size if ended == "done" else 0
+    return ended, time.monotonic() - start, size
 
 
 def _watch(pid: int, reading: int, buffer: bytearray, end: float, memory: int, shut: bool) -> tuple[str, int]:
@@ -231,7 +246,7 @@ def _sweep(pid: int, shut: bool) -> None:
 # --- inside ----------------------------------------------------------------------------------------------
 
 
-def _enter(writing: int, seconds: float, memory: int, shut: bool) -> NoReturn:
+def _enter(writing: int, seconds: float, memory: int, shut: bool, nested: bool) -> NoReturn:
     """Become the submission's first process; never returns."""
     code = 1
     try:
@@ -245,13 +260,15 @@ def _enter(writing: int, seconds: float, memory: int, shut: bool) -> NoReturn:
             os.dup2(nothing, number)
 
         def run() -> None:
+            os.setsid()  # signals to its group reach nobody else
             _limit(seconds, memory)
+            if shut:
+                seccomp.forbid()
             _run(task, writing)
 
-        if shut:
+        if nested:
             code = _shut_in(run)
         else:
-            os.setsid()
             run()
     finally:
         os._exit(code)
@@ -283,10 +300,7 @@ def _shut_in(run: Any) -> int:
     first = os.fork()
     if first == 0:
         LIBC.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-        _call(
-            "mount", b"tmpfs", b"/tmp", b"tmpfs", NO_SUID | NO_DEVICES, b"size=64m,nr_inodes=4096,mode=0777"
-        )
-        os.chdir("/tmp")
+        _empty_tmp()
         _give_up_rights()
         second = os.fork()
         if second == 0:
@@ -297,6 +311,19 @@ def _shut_in(run: Any) -> int:
             if done == second:
                 os._exit(_exit_code(status))
     return _exit_code(os.waitpid(first, 0)[1])
+
+
+def _empty_tmp() -> None:
+    """A /tmp of its own, in which nothing is but what is imported from there."""
+    packages = [path for path in sys.path if path.startswith("/tmp/")]
+    opened = [os.open(path, os.O_PATH) for path in packages]
+    options = b"size=64m,nr_inodes=4096,mode=0777"
+    _call("mount", b"tmpfs", b"/tmp", b"tmpfs", NO_SUID | NO_DEVICES, options)
+    for path, number in zip(packages, opened):
+        os.makedirs(path, exist_ok=True)
+        _call("mount", b"/proc/self/fd/%d" % number, os.fsencode(path), None, BIND | WITH_ALL_BELOW, None)
+        os.close(number)
+    os.chdir("/tmp")
 
 
 def _exit_code(status: int) -> int:
