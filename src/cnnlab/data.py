@@ -40,7 +40,7 @@ MNIST_FILES = {
     "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
 }
 NETWORK_TIMEOUT = 3.0  # seconds without a single byte before a mirror is given up
-DIGITS_TRAIN_SIZE = 1_437  # scikit-learn's digits from here on were written by other people
+DIGITS_TRAIN_SIZE = 1_437  # scikit-learn's digits from here on are the test data
 
 
 class DataUnavailable(RuntimeError):
@@ -112,8 +112,9 @@ def digits() -> tuple[ImageData, ImageData]:
     """scikit-learn's 1,797 real handwritten digits as (train, test), without any download.
 
     The 8x8 images with values 0-16 are enlarged bilinearly to 20x20, placed in the middle of 28x28 as in
-    MNIST, and scaled to 0-255. The last 360 images are the test data: they come from other writers than the
-    first 1,437, so the test accuracy tells how the network reads a hand it has never seen.
+    MNIST, and scaled to 0-255. The last 360 images are the test data. The 1,797 digits come from 14 sheets of
+    one form. The cut lies inside the twelfth: its first 22 digits are training data, its other 108 test data.
+    The last two sheets, 252 images, are wholly unseen in training.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998; ``load_digits``.
     """

@@ -145,7 +145,7 @@ def _batch(found: list[Submission], settings: Settings, folder: Folder, options:
     todo = [submission for submission in found if submission.id not in results]
     stop, status = threading.Event(), 0
     try:
-        with tqdm(total=len(found), initial=len(results), unit="", disable=None if todo else True) as bar:
+        with tqdm(total=len(found), initial=len(results), unit="file", disable=None if todo else True) as bar:
             for result in _results(todo, settings, stop, options):
                 folder.add(result)
                 results[result.id] = result
@@ -156,6 +156,8 @@ def _batch(found: list[Submission], settings: Settings, folder: Folder, options:
         stop.set()
         batch = [results[submission.id] for submission in found if submission.id in results]
         folder.finish(batch, options.format, options.exercise)
+    if others := folder.others(batch):
+        print(text("grading.cli.others", count=others))
     counts = Counter(text(f"grading.status.{result.status}") for result in batch)
     print(*(f"{name}: {count}" for name, count in counts.most_common()), sep="\n")
     print(

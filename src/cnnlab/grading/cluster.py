@@ -6,6 +6,7 @@ Dask gives what it had to another one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,6 +54,12 @@ def grade_all(
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise sandbox.SandboxError(f"no Dask scheduler at {address}: {error}") from error
+    if not client.nthreads():
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=60)
+        if not client.nthreads():
+            client.close()
+            raise sandbox.SandboxError(f"the Dask cluster at {address} has no workers")
     waiting = iter(submissions)
 
     def send() -> list:

@@ -23,7 +23,7 @@ from cnnlab.exercises.report import Hint
 from cnnlab.grading import feedback, results
 from cnnlab.grading.answer import Answer, Kind, NotAnAnswer, extract
 from cnnlab.grading.evidence import from_bytes
-from cnnlab.grading.results import Mark, Message, Result
+from cnnlab.grading.results import Mark, Message, Result, plain
 from cnnlab.grading.sandbox import Limits, Worker
 from cnnlab.grading.submissions import Submission
 from cnnlab.i18n import speaking
@@ -117,7 +117,7 @@ def _run(answer: Answer, worker: Worker, challenge: Challenge) -> _Outcome:
 def _ended(ended: str, data: bytes, limits: Limits) -> _Outcome | None:
     """What there is to say where no observation has come back."""
     if ended == "timeout":
-        return _Outcome("timeout", Message("grading.messages.time_limit", {"seconds": limits.seconds}))
+        return _Outcome("timeout", Message("grading.messages.time_limit", {"seconds": plain(limits.seconds)}))
     if ended == "memory":
         return _Outcome("memory", _memory(limits))
     kind, _, number = ended.partition(" ")
@@ -258,6 +258,11 @@ class Folder:
         return (
             result if same and result.submission == submission.name and result.status not in AGAIN else None
         )
+
+    def others(self, batch: Sequence[Result]) -> int:
+        """How many results of earlier runs are in the folder, but not in this batch."""
+        known = {f"{result.id}.json" for result in batch}
+        return sum(file.name not in known for file in self.path.glob("results/*.json"))
 
     def add(self, result: Result) -> None:
         """Write a result, and the page for the student."""

@@ -452,8 +452,10 @@ def _csv(rows: list[list[str | float]]) -> str:
 
 def _dumps(content: dict[str, Any]) -> str:
     readable = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    # Names of files that are not UTF-8 hold halves of characters, which no encoding takes as they are.
-    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", readable)
+    # Names of files that are not UTF-8 hold halves of characters, which no encoding takes as they are; and
+    # what controls a terminal or turns the direction of writing should do so nowhere.
+    odd = "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    return re.sub(odd, lambda letter: f"\\u{ord(letter[0]):04x}", readable)
 
 
 def _message_to_dict(message: Message) -> dict[str, Any]:

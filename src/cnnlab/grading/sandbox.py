@@ -42,8 +42,16 @@ ENVIRONMENT = {
 }
 # What a student could take a finished AlexNet, or its sizes, out of: in the sandbox, these files are empty.
 HIDDEN = ("cnnlab/models.py", "cnnlab/exercises/alexnet.py", "torchvision/models/alexnet.py")
+# What in /proc belongs to the whole machine. If root starts the grader, these files take the submission for
+# root, and ask for no other right: `sys/kernel/core_pattern` would run a program outside of the sandbox.
+OF_THE_SYSTEM = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
+TMPFS = ("--size", str(64 * 2**20), "--tmpfs")
 # How a submission may have ended, as `cnnlab.grading.worker.serve` says it.
 ENDED = re.compile(r"done|timeout|memory|processes|output|signal \d{1,3}")
+
+
+# What it looks like when a worker has ended, or says what a worker does not say.
+LOST = (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 
 class SandboxError(Exception):
@@ -103,7 +111,7 @@ class Worker:
     def __init__(self, sandbox: str, limits: Limits) -> None:
         self.sandbox, self.limits = sandbox, limits
         self._process: subprocess.Popen | None = None
-        self._nested = False
+        self._nested = self._closed = False
 
     def run(self, task: dict) -> tuple[str, float, bytes]:
         """Run one submission; `task` as in `cnnlab.grading.worker`, without limits.
@@ -115,7 +123,14 @@ class Worker:
         seconds : float
         data : bytes
             What the submission has written; it may be anything.
+
+        Raises
+        ------
+        SandboxError
+            If the process does not start, or `close` has been called.
         """
+        if self._closed:
+            raise SandboxError("the worker is closed")
         if self._process is None:
             self._start()
         start = time.monotonic()
@@ -131,15 +146,19 @@ class Worker:
             if not 0 <= size <= LARGEST:
                 raise ValueError(f"{size} bytes announced")
             data = b"".join(self._read(size, end))
-        except (EOFError, OSError, ValueError, KeyError, TypeError):
-            self.close()
+        except LOST:
+            self._end()
             return "lost", time.monotonic() - start, b""
         if self.sandbox == "bwrap" and not self._nested:
-            self.close()  # each submission its own sandbox
+            self._end()  # each submission its own sandbox
         return ended, seconds, data
 
     def close(self) -> None:
-        """End the worker and all that runs in its sandbox."""
+        """End the worker and all that runs in its sandbox, for good; another thread may be in `run`."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -173,14 +192,16 @@ class Worker:
             )
             try:
                 self._nested = self._line(time.monotonic() + START)["nested"]
-            except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-                self.close()
+            except LOST as error:
+                self._end()
                 said.seek(0)
                 last = said.read()[-2000:].decode(errors="replace").strip()
                 raise SandboxError(f"the worker did not start: {last or error}") from error
 
     def _pipe(self, name: str) -> int:
-        return getattr(self._process, name).fileno()
+        if (process := self._process) is None:
+            raise EOFError("the worker has been ended")
+        return getattr(process, name).fileno()
 
     def _line(self, end: float) -> dict:
         """The next line of JSON."""
@@ -251,6 +272,7 @@ def _visible(paths: Sequence[Path]) -> Iterator[Path]:
 def _sandbox(paths: Sequence[Path], empty: str) -> list[str]:
     """The command that starts another one in the sandbox; `empty` is a file in which nothing stands."""
     command = ["bwrap", *_namespaces(), "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
+    command += [*TMPFS, "/tmp"]  # first, since Python itself may lie in the real one
     shown: list[Path] = []
     for path in _visible(paths):
         if any(path.is_relative_to(other) for other in shown):
@@ -267,8 +289,9 @@ def _sandbox(paths: Sequence[Path], empty: str) -> list[str]:
                 if hidden.exists():
                     command += ["--ro-bind", empty, str(hidden)]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/dev/shm", "/tmp"):
-        command += ["--size", str(64 * 2**20), "--tmpfs", folder]
+    for name in OF_THE_SYSTEM:
+        command += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
+    command += [*TMPFS, "/dev/shm"]
     for folder in ("/dev/shm", "/dev", "/"):
         command += ["--remount-ro", folder]
     return [*command, "--chdir", "/tmp", "--"]
