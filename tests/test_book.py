@@ -275,6 +275,122 @@ def test_wide_formulas_can_be_scrolled_to_their_beginning(on_phone: Page) -> Non
     assert cut == []
 
 
+def broken(page: Page, root: str, pattern: str) -> list[str]:
+    """Matches of a pattern in the running text, its code included, that stand on more than one line."""
+    return page.evaluate(
+        """([root, pattern]) => {
+          const blocks = "p, li, td, th, dt, dd, figcaption, summary, h1, h2, h3, h4, nav";
+          let text = "", places = [], block = null;
+          const walker = document.createTreeWalker(document.querySelector(root), NodeFilter.SHOW_TEXT);
+          for (let node; (node = walker.nextNode());) {
+            const parent = node.parentElement;
+            if (!parent.checkVisibility()) continue;
+            const other = parent.closest("pre, math, svg, script, .headerlink");
+            if (other || parent.closest(blocks) !== block) { text += "\\n"; places.push(null); }
+            block = parent.closest(blocks);
+            if (other) continue;
+            for (let i = 0; i < node.length; i++) places.push([node, i]);
+            text += node.data;
+          }
+          const box = ([node, i]) => {
+            const range = document.createRange();
+            range.setStart(node, i);
+            range.setEnd(node, i + 1);
+            return range.getBoundingClientRect();
+          };
+          return [...text.matchAll(new RegExp(pattern, "g"))].filter(match => {
+            const first = box(places[match.index]), last = box(places[match.index + match[0].length - 1]);
+            return last.top > first.bottom - 2;
+          }).map(match => text.slice(match.index - 9, match.index + match[0].length + 9));
+        }""",
+        [root, pattern],
+    )
+
+
+def test_lines_end_where_a_reader_may_pause(on_phone: Page) -> None:
+    code = on_phone.evaluate("document.documentElement.lang")
+    figure = rf"{LANGUAGES[code]['figure']}\s?\d+\.\d+"
+    if on_phone.query_selector("article") is None:
+        return
+    assert broken(on_phone, "article", figure) == []
+    assert broken(on_phone, "article", r"(?<![\w/.@-])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+(?![\w/@-])") == []
+    if code == "ko":
+        assert broken(on_phone, "article", r"[^\s(\[“‘「『《〈/·-][가-힣]") == []
+    assert "\u2060" not in on_phone.text_content("article"), "readers would copy it"
+
+
+def test_contents_do_not_break_korean_words(shown: tuple[str, str, Page]) -> None:
+    code, _, page = shown
+    if code == "ko" and page.query_selector(".bd-sidebar-secondary"):
+        assert broken(page, ".bd-sidebar-secondary", "[가-힣]{2}") == []
+
+
+@every_language
+def test_tables_of_the_start_page_fit_a_phone(phone: Reader, code: str) -> None:
+    page = phone.open(f"{code}/index.html")
+    wide = "tables => tables.filter(table => table.scrollWidth > table.clientWidth).map(t => t.textContent)"
+    assert page.eval_on_selector_all("article table", wide) == []
+
+
+def test_what_scrolls_sideways_shows_it(on_phone: Page) -> None:
+    assert (
+        on_phone.evaluate(
+            """() => [...document.querySelectorAll("article *")].filter(node => {
+              const style = getComputedStyle(node);
+              return style.overflowX === "auto" && node.scrollWidth > node.clientWidth + 1
+                && !style.backgroundAttachment.includes("local");
+            }).map(node => node.outerHTML.slice(0, 120))"""
+        )
+        == []
+    )
+
+
+def test_outputs_of_one_line_and_errors_wrap(on_phone: Page) -> None:
+    assert (
+        on_phone.evaluate(
+            """() => [...document.querySelectorAll("article .cell_output pre")].filter(node =>
+              (!node.textContent.trim().includes("\\n") || node.closest(".traceback, .stderr"))
+              && node.scrollWidth > node.clientWidth + 1
+            ).map(node => node.textContent)"""
+        )
+        == []
+    )
+
+
+def test_outputs_printed_one_after_another_are_one_box(shown: tuple[str, str, Page]) -> None:
+    assert shown[2].query_selector_all("div.cell_output > .output.stream + .output.stream") == []
+
+
+def test_code_of_usual_width_fits(shown: tuple[str, str, Page]) -> None:
+    code, stem, page = shown
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article .cell_input pre")].filter(node => {
+          const widths = node.textContent.split("\\n").map(
+            line => [...line].reduce((sum, sign) => sum + (sign > "\\u2e80" ? 2 : 1), 0));
+          return Math.max(...widths) <= 94 && node.scrollWidth > node.clientWidth + 1;
+        }).map(node => node.textContent)"""
+    )
+    assert cut == []
+    sizes = page.eval_on_selector_all(
+        "article pre", "nodes => nodes.map(node => parseFloat(getComputedStyle(node).fontSize))"
+    )
+    assert min(sizes, default=13) >= 13
+
+
+def test_nothing_stands_between_a_root_and_what_follows(shown: tuple[str, str, Page]) -> None:
+    gaps = shown[2].eval_on_selector_all(
+        "article msqrt",
+        """roots => roots.map(root => [root.textContent,
+          root.getBoundingClientRect().right - root.lastElementChild.getBoundingClientRect().right])""",
+    )
+    assert [root for root, gap in gaps if gap > 1] == []
+
+
+def test_footer_ends_like_a_sentence_of_its_language(shown: tuple[str, str, Page]) -> None:
+    code, _, page = shown
+    assert page.text_content("footer .copyright").strip() == f"© {LANGUAGES[code]['copyright']}"
+
+
 @every_language
 def test_font_of_formulas_has_every_sign(site: Path, code: str) -> None:
     """A root's sign does not stand in the page's text, yet without it in the font no root is drawn."""
@@ -660,6 +776,39 @@ def test_terms_are_linked_once_and_whole(code: str, text: str, links: list[str])
     assert [key for _, key in pieces if key] == links
     assert "".join(words for words, _ in pieces) == text
     assert [key for _, key in glossary.split(text, code, seen) if key] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "pieces"),
+    [
+        ("ja", "ConvNeXt-Tは（図4.2）", ["[ConvNeXt-T]", "は（", "[図4.2]", "）"]),
+        ("ja", "-1とa-とhttps://x-y.org/a-b.html", ["-1とa-とhttps://x-y.org/a-b.html"]),
+        ("ko", "LeNet-5는 9~13%였고 (층)을", ["[LeNet-5는]", " 9~13%", "+", "였고 (층)", "+", "을"]),
+        ("ko", "곱셈-누산, 그림 4.2", ["[곱셈-누산]", ", ", "[그림 4.2]"]),
+        ("ja", "（層）을", ["（層）을"]),
+    ],
+)
+def test_names_are_kept_and_particles_joined(code: str, text: str, pieces: list[str]) -> None:
+    from cnnlab_book import breaks
+
+    marks = {"kept": "[{}]", "joiner": "+{}"}
+    cut = breaks.split(text, code)
+    assert "".join(piece.astext() for piece in cut) == text
+    shown = [
+        marks[piece["classes"][0]].format(piece.astext()) if piece.tagname == "inline" else piece.astext()
+        for piece in cut
+    ]
+    assert shown == pieces
+
+
+def test_particle_is_joined_to_the_code_before_it() -> None:
+    from cnnlab_book import breaks
+    from docutils import nodes
+
+    line = nodes.paragraph("", "", nodes.literal("", "x"), nodes.Text("는 "), nodes.strong("", "9%"))
+    line += [nodes.Text("는 "), nodes.emphasis("", "는")]
+    assert [breaks.follows_sign(line, i) for i in (1, 3)] == [True, True]
+    assert not breaks.follows_sign(line[4], 0)
 
 
 def test_formula_that_is_not_known_is_refused() -> None:

@@ -118,6 +118,8 @@ def scan(first, second):  # the whole word stands nowhere here: this would find 
                     at = part.find(first, at + 1)
     return found
 
+import ctypes
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable, or an ordinary user may not read it
 assert scan(b"control-", b"of-this-scan"), "the scan finds nothing at all"
 assert not scan(b"marker-of-the-", b"submission-before"), "something of the one before is left"
 """

@@ -53,20 +53,19 @@ REMOVED = re.compile(
 )
 
 
-def embed(font: Path, codepoints: set[int]) -> str:
-    """A font with only these characters, as an address to be written into a style sheet."""
+def embed(font: TTFont, codepoints: set[int]) -> str:
+    """A font cut down to these characters, as an address to be written into a style sheet."""
     options = subset.Options(
         layout_features=["kern", "ssty", "dtls", "flac", "liga"], hinting=False, desubroutinize=True,
         notdef_outline=True, name_IDs=[0, 1, 2, 13, 14],
     )  # fmt: skip
     logging.getLogger("fontTools").setLevel(logging.WARNING)
-    cut = TTFont(font)
     worker = subset.Subsetter(options)
     worker.populate(unicodes=codepoints)
-    worker.subset(cut)
-    cut.flavor = "woff"
+    worker.subset(font)
+    font.flavor = "woff"
     packed = io.BytesIO()
-    cut.save(packed)
+    font.save(packed)
     return f"data:font/woff;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
@@ -82,7 +81,7 @@ def icon_css(pages: list[str]) -> str:
         name: points[RENAMED.get(name, name)] for name in sorted(used) if RENAMED.get(name, name) in points
     }
     rules = "".join(f'.fa-{name}::before{{content:"\\{point:x}"}}\n' for name, point in chosen.items())
-    source = embed(ICONS, {*chosen.values(), 0xF107})
+    source = embed(TTFont(ICONS), {*chosen.values(), 0xF107})
     return (
         f'@font-face{{font-family:"Font Awesome 6 Free";font-weight:900;font-display:block;'
         f'src:url({source}) format("woff")}}\n'
@@ -90,6 +89,25 @@ def icon_css(pages: list[str]) -> str:
         "line-height:1;display:inline-block;text-rendering:auto;-webkit-font-smoothing:antialiased}\n"
         ".fa-lg{font-size:1.25em;line-height:.05em;vertical-align:-.075em}\n" + rules
     )
+
+
+def make_roots_equally_wide(font: TTFont) -> None:
+    """Make the tall signs of a root as wide as the low one.
+
+    Chromium leaves as much room for every root as the widest sign needs, so there was a gap after low roots.
+    """
+    variants = font["MATH"].table.MathVariants
+    low = font.getBestCmap()[ord("√")]
+    root = variants.VertGlyphConstruction[variants.VertGlyphCoverage.glyphs.index(low)]
+    tall = {record.VariantGlyph for record in root.MathGlyphVariantRecord}
+    tall |= {part.glyph for part in root.GlyphAssembly.PartRecords}
+    width = font["hmtx"][low][0]
+    for name in tall - {low}:
+        glyph = font["glyf"][name]
+        glyph.coordinates.scale((width / font["hmtx"][name][0], 1))
+        glyph.coordinates.toInt()
+        glyph.recalcBounds(font["glyf"])
+        font["hmtx"][name] = (width, glyph.xMin)
 
 
 def math_css(pages: list[str]) -> str:
@@ -104,7 +122,9 @@ def math_css(pages: list[str]) -> str:
         return ""
     signs = {sign for sign in signs if sign < 0x2E80 or sign > 0x10000}
     signs.add(ord("√"))  # what <msqrt> draws does not stand in the text
-    with resources.as_file(resources.files("ziamath").joinpath("fonts/STIXTwoMath-Regular.ttf")) as font:
+    path = resources.files("ziamath").joinpath("fonts/STIXTwoMath-Regular.ttf")
+    with resources.as_file(path) as file, TTFont(file) as font:
+        make_roots_equally_wide(font)
         source = embed(font, {*signs, *LETTERS})
     return f'@font-face{{font-family:"Book Math";src:url({source}) format("woff")}}\n'
 

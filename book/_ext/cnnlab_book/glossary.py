@@ -120,7 +120,7 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     seen: set[str] = set()
     address = app.builder.get_relative_uri(docname, PAGE)
     for text in list(doctree.findall(nodes.Text)):
-        if not isinstance(text.parent, nodes.TextElement) or _inside(text, SKIPPED):
+        if not isinstance(text.parent, nodes.TextElement) or inside(text, SKIPPED):
             continue
         pieces = split(text.astext(), language, seen)
         if any(key for _, key in pieces):
@@ -133,7 +133,7 @@ def link_terms(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             text.parent.replace(text, new)
 
 
-def _inside(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
+def inside(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
     while node.parent is not None:
         node = node.parent
         if isinstance(node, kinds):

@@ -294,6 +294,7 @@ def _shut_in(run: Any) -> int:
     """
     user, group = os.getuid(), os.getgid()
     _call("unshare", NEW_USER | NEW_MOUNTS | NEW_PROCESSES | NEW_IPC | NEW_NETWORK)
+    LIBC.prctl(SET_DUMPABLE, 1, 0, 0, 0)  # else only root could write these files
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{user} {user} 1"),
@@ -301,6 +302,7 @@ def _shut_in(run: Any) -> int:
     ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
+    LIBC.prctl(SET_DUMPABLE, 0, 0, 0, 0)
     first = os.fork()
     if first == 0:
         LIBC.prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
