@@ -115,6 +115,14 @@ class MyAlexNet(nn.Module):
         @forward@
         return self.bias.expand(len(x), -1)
 """
+# One layer only: graded at once, and with numbers to compute again.
+SMALL = """\
+from torch import nn
+
+class MyAlexNet(nn.Sequential):
+    def __init__(self, num_classes=1000):
+        super().__init__(nn.Conv2d(3, 1, 11, 40), nn.Flatten(), nn.Linear(36, num_classes))
+"""
 TAKEN = "MyAlexNet = attack()\n"
 NEIGHBOUR = "from torch import nn\n\n" + re.sub("@.*@", "None", RIGHT)
 
@@ -143,7 +151,7 @@ def _case(group: str, name: str, entry: dict) -> Case:
         content, ending = notebook(entry["cells"], entry.get("nbformat", 4)), ".ipynb"
     else:
         content, ending = _program(group, entry), ".py"
-    statuses = entry.get("status", "graded")
+    statuses = entry.get("status", "timeout" if group == "hangs" else "graded")
     points = entry.get("points", 100 if group in ("right", "probes") else 0)
     lowest, highest = points if isinstance(points, list) else (points, points)
     statuses = tuple(statuses) if isinstance(statuses, list) else (statuses,)
@@ -186,14 +194,18 @@ def notebook(cells: Iterable[str], nbformat: int = 4) -> str:
 
 
 def write(
-    folder: Path, wanted: Iterable[Case], words: Mapping[str, object] = {}, neighbours: int = 0
+    folder: Path,
+    wanted: Iterable[Case],
+    words: Mapping[str, object] = NOWHERE,
+    every: int = 0,
+    neighbour: str = NEIGHBOUR,
 ) -> Path:
-    """Put submissions into a folder, with a right one after every so many; `words` replace @WORDS@."""
+    """Put submissions into a folder, with a neighbour after every so many; `words` replace @WORDS@."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(wanted):
         (folder / f"{number:03} {case.name}{case.ending}").write_text(filled(case.content, words), "utf-8")
-        if neighbours and number % neighbours == 0:
-            (folder / f"{number:03} neighbour {number}.py").write_text(NEIGHBOUR, "utf-8")
+        if every and number % every == 0:
+            (folder / f"{number:03} neighbour {number}.py").write_text(neighbour, "utf-8")
     return folder
 
 

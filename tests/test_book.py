@@ -315,7 +315,7 @@ def test_lines_end_where_a_reader_may_pause(on_phone: Page) -> None:
     assert broken(on_phone, "article", figure) == []
     assert broken(on_phone, "article", r"(?<![\w/.@-])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+(?![\w/@-])") == []
     if code == "ko":
-        assert broken(on_phone, "article", r"[^\s(\[“‘「『《〈/·-][가-힣]") == []
+        assert broken(on_phone, "article", r"[^\s(\[“‘「『《〈/·×÷-][가-힣]") == []
     assert "\u2060" not in on_phone.text_content("article"), "readers would copy it"
 
 
@@ -801,14 +801,14 @@ def test_names_are_kept_and_particles_joined(code: str, text: str, pieces: list[
     assert shown == pieces
 
 
-def test_particle_is_joined_to_the_code_before_it() -> None:
+def test_particle_is_joined_to_the_element_before_it() -> None:
     from cnnlab_book import breaks
     from docutils import nodes
 
-    line = nodes.paragraph("", "", nodes.literal("", "x"), nodes.Text("는 "), nodes.strong("", "9%"))
-    line += [nodes.Text("는 "), nodes.emphasis("", "는")]
-    assert [breaks.follows_sign(line, i) for i in (1, 3)] == [True, True]
-    assert not breaks.follows_sign(line[4], 0)
+    line = nodes.paragraph("", "은 ", nodes.strong("", "9%"), nodes.Text("는 (가)"), nodes.emphasis("", "는"))
+    line.insert(0, nodes.Text("은 "))
+    assert [breaks.follows_sign(line, i) for i in (0, 1, 3)] == [False, False, True]
+    assert breaks.follows_sign(line[4], 0)
 
 
 def test_formula_that_is_not_known_is_refused() -> None:

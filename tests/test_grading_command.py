@@ -11,19 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from grading_batches import COMMAND, NEIGHBOUR, Batch, notebook
+from grading_batches import COMMAND, NEIGHBOUR, SMALL, Batch, notebook
 
 from cnnlab.grading import cli
 from cnnlab.grading.grader import Settings
 
-# One layer only: graded at once, and with numbers to compute again.
-SMALL = """\
-from torch import nn
-
-class MyAlexNet(nn.Sequential):
-    def __init__(self, num_classes=1000):
-        super().__init__(nn.Conv2d(3, 1, 11, 40), nn.Flatten(), nn.Linear(36, num_classes))
-"""
 SLEEPS = "import time\nfrom torch import nn\n\nclass MyAlexNet(nn.Module):\n    time.sleep(10**6)\n"
 RANDOM = (
     SMALL.replace("class MyAlexNet(", "class Base(")

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 import torch
-from grading_batches import NOWHERE, SECRET_NAME, Batch, Case, cases, grade, write
+from grading_batches import NOWHERE, SECRET_NAME, SMALL, Batch, Case, cases, grade, write
 
 import cnnlab
 
-HONEST, HOSTILE = ("right", "mistakes"), ("attacks", "probes", "forged")
+HONEST, HANGS, HOSTILE = ("right", "mistakes"), ("hangs",), ("attacks", "probes", "forged")
 # What a terminal obeys, or what turns the direction of writing.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -44,6 +44,18 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     return grade(folder / "in", out=folder / "out", options=["--memory-limit", "2048"])
 
 
+@pytest.fixture(scope="module")
+def hangs(tmp_path_factory: pytest.TempPathFactory) -> Batch:
+    folder = tmp_path_factory.mktemp("hangs")
+    write(folder / "in", cases("hangs"), every=2, neighbour=SMALL)
+    return grade(folder / "in", out=folder / "out", options=["--time-limit", _limit(3)])
+
+
+def _limit(seconds: int) -> str:
+    """A time limit by which the processes of one batch can be told from others."""
+    return f"{seconds}.{1 + randbelow(10**7):07}1"
+
+
 @dataclass
 class Siege:
     """The batch of attacks, and what they could have reached."""
@@ -61,7 +73,7 @@ class Siege:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Siege]:
     folder = tmp_path_factory.mktemp("hostile")
     home, secret, marker = folder / "home", f"secret-{token_hex(8)}", f"marker-{token_hex(8)}"
-    abstract, limit = f"cnnlab-{token_hex(8)}", f"8.{1 + randbelow(10**7)}"
+    abstract, limit = f"cnnlab-{token_hex(8)}", _limit(60)
     home.mkdir()
     for path in (folder / "secret.txt", home / "secret.txt"):
         path.write_text(secret)
@@ -82,7 +94,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Siege]:
             "FOLDER": folder / "in",
             "RESULTS": folder / "out",
         }
-        write(folder / "in", [case for group in HOSTILE for case in cases(group)], words, neighbours=9)
+        write(folder / "in", [case for group in HOSTILE for case in cases(group)], words, every=9)
         before, handed_in = _listings(home), _digests(folder / "in")
         options = ["--memory-limit", "2048", "--time-limit", limit, "--format", "gradescope", "nbgrader"]
         batch = grade(
@@ -151,7 +163,7 @@ def _harmless(page: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    counts = {group: len(cases(group)) for group in (*HONEST, *HOSTILE)}
+    counts = {group: len(cases(group)) for group in (*HONEST, *HANGS, *HOSTILE)}
     assert counts["right"] >= 20 and counts["mistakes"] >= 30 and sum(counts.values()) >= 160, counts
     names = [case.name for group in counts for case in cases(group)]
     assert len(set(names)) == len(names)
@@ -166,6 +178,26 @@ def test_honest(case: Case, honest: Batch) -> None:
 def test_every_honest_submission_has_its_row(honest: Batch) -> None:
     assert honest.code == 0, honest.said
     assert len(honest.rows()) == sum(len(cases(group)) for group in HONEST)
+
+
+@pytest.mark.parametrize("case", named(HANGS))
+def test_hangs(case: Case, hangs: Batch) -> None:
+    as_wanted(case, hangs)
+
+
+def test_a_batch_that_hangs_ends_and_keeps_its_neighbours(hangs: Batch) -> None:
+    assert hangs.code == 0, hangs.said
+    neighbours = [row for name, row in hangs.rows().items() if name.startswith("neighbour")]
+    assert len(hangs.rows()) - len(neighbours) == len(cases("hangs"))
+    assert len(neighbours) >= 4
+    assert len({(row["status"], row["score"]) for row in neighbours}) == 1
+    assert neighbours[0]["status"] == "graded" and 0 < float(neighbours[0]["score"]) < 50
+    assert _processes(_seconds(hangs)) == []
+
+
+def _seconds(batch: Batch) -> str:
+    """The time limit, as a message gives it."""
+    return next(str(r["message"]["values"]["seconds"]) for r in batch.results().values() if r["message"])
 
 
 @pytest.mark.parametrize("case", named(HOSTILE))
@@ -189,15 +221,20 @@ def test_no_connection_arrives(hostile: Siege) -> None:
 
 
 def test_no_process_stays(hostile: Siege) -> None:
-    left = []
+    assert _processes(hostile.limit) == []
+
+
+def _processes(limit: str) -> list[str]:
+    """The processes of workers with this time limit."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if hostile.limit in command:
-            left.append(command)
-    assert left == []
+        if limit in command:
+            found.append(command)
+    return found
 
 
 def test_nothing_is_written_outside(hostile: Siege) -> None:

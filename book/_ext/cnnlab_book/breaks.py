@@ -1,9 +1,10 @@
 """Where lines break.
 
 Browsers end a line at the hyphen of a name, between 図 and its number, and in Korean before a particle that
-follows a sign or code. Here such a name gets an element that forbids it, and before the particle comes an
-empty element that the style sheet gives a word joiner: the text itself, which readers copy and search, stays
-as it is. Outputs that are no tables get a class with which their lines may break.
+follows a sign or a formula. Here such a name gets an element that forbids it, and before the particle comes
+an empty element that the style sheet gives a word joiner, as it does at the end of code: the text itself,
+which readers copy and search, stays as it is. Outputs that are no tables get a class with which their lines
+may break.
 """
 
 import re
@@ -49,7 +50,7 @@ def split(text: str, language: str) -> list[nodes.Node]:
 
 
 def follows_sign(parent: nodes.Element, position: int) -> bool:
-    """Whether a text begins with Hangul right behind code, a formula, or an element that ends with a sign."""
+    """Whether a text begins with Hangul right behind a formula or an element that ends with a sign."""
     if not re.match("[가-힣]", parent[position].astext()):
         return False
     while position == 0 and isinstance(parent, nodes.Inline):
@@ -57,7 +58,7 @@ def follows_sign(parent: nodes.Element, position: int) -> bool:
     if position == 0:
         return False
     before = parent[position - 1]
-    return isinstance(before, (nodes.literal, nodes.math)) or before.astext().endswith(tuple(SIGNS))
+    return isinstance(before, nodes.math) or before.astext().endswith(tuple(SIGNS))
 
 
 def keep_together(app: Sphinx, doctree: nodes.document, docname: str) -> None:

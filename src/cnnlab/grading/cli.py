@@ -147,8 +147,8 @@ def _batch(found: list[Submission], settings: Settings, folder: Folder, options:
     try:
         with tqdm(total=len(found), initial=len(results), unit="file", disable=None if todo else True) as bar:
             for result in _results(todo, settings, stop, options):
-                folder.add(result)
                 results[result.id] = result
+                folder.add(result)
                 bar.update()
     except KeyboardInterrupt:
         status = _complain(text("grading.cli.interrupted"), INTERRUPTED)

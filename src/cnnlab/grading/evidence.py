@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,26 @@ TENSORS = {"outputs": "both", "again": "again", "alone": "alone"}  # and whose s
 HEADER = 200_000  # characters
 STEPS = 40
 SHAPES = 10
+NUMBERS = 15_000_000  # of all tensors: less than a submission may write
 # What it may take to compute all layers again. AlexNet without any stride or pooling stays below it.
 WORK = 2e10  # multiplications
 COLUMNS = 2e8  # numbers in the columns of `im2col` of one convolution
 
 
 def to_bytes(seen: Observation) -> Iterator[bytes]:
-    """One line of JSON, then the tensors one after another as little-endian float32."""
-    tensors = [getattr(seen, name) for name in TENSORS]
+    """One line of JSON, then the tensors one after another as little-endian float32.
+
+    After `NUMBERS` numbers the tensors are left out.
+    """
+    tensors: list[Tensor | None] = [getattr(seen, name) for name in TENSORS]
     steps = []
     for step in seen.steps[:STEPS]:
         tensors += [step.input, step.output]
         steps.append(
             {f.name: getattr(step, f.name) for f in fields(Step) if f.name not in ("input", "output")}
         )
+    counts = accumulate(0 if tensor is None else tensor.numel() for tensor in tensors)
+    tensors = [tensor if count <= NUMBERS else None for tensor, count in zip(tensors, counts)]
     header = {
         "status": seen.status,
         "problem": seen.problem,

@@ -266,8 +266,8 @@ class Folder:
 
     def add(self, result: Result) -> None:
         """Write a result, and the page for the student."""
-        results.write(self.path / "results" / f"{result.id}.json", result.to_json())
         results.write(self.path / "feedback" / f"{result.id}.html", feedback.page(result, self.lang))
+        results.write(self.path / "results" / f"{result.id}.json", result.to_json())  # last: now it is done
 
     def finish(self, batch: Sequence[Result], formats: Sequence[str], assignment: str) -> None:
         """Write the tables of a batch."""
