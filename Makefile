@@ -56,7 +56,7 @@ serve: $(READY)
 
 # What CI checks, this checks.
 test: lint prose chromium
-	$(RUN) -m pytest -n 2 --dist loadfile --nbval tests notebooks
+	$(RUN) -m pytest --nbval tests notebooks
 
 lint: $(READY)
 	$(RUN) -m ruff check .

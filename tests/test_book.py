@@ -26,7 +26,6 @@ from urllib.parse import quote, unquote
 import nbformat
 import pytest
 import yaml
-from filelock import FileLock
 from fontTools.ttLib import TTFont
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -85,9 +84,8 @@ def run_build(root: Path, **environment: str) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with FileLock(tmp_path_factory.getbasetemp().parent / "site.lock"):  # another process may want it, too
-        done = run_build(ROOT)
+def site() -> Path:
+    done = run_build(ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return BOOK / "_build/html"
 
