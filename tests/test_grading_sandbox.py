@@ -57,7 +57,7 @@ def worker() -> Iterator[Worker]:
 @pytest.fixture
 def never_nested(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where a sandbox cannot hold another one."""
-    boot = sandbox.BOOT.replace("worker.main(", "worker._can_shut_in = lambda: False; worker.main(")
+    boot = sandbox.BOOT.replace("worker.main(", "worker.NEW_USER = -1; worker.main(")
     assert boot != sandbox.BOOT
     monkeypatch.setattr(sandbox, "BOOT", boot)
 

@@ -32,7 +32,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -89,7 +89,9 @@ def main(seconds: float, memory: int, shut: bool) -> None:
     buffer = bytearray(OUTPUT)
     gc.collect()
     gc.freeze()
-    nested = shut and _can_shut_in()
+    if shut and not _works(seccomp.forbid):
+        raise OSError("the system does not let a process give up system calls (seccomp)")
+    nested = shut and _works(lambda: _shut_in(lambda: None))
     _answer({"ready": True, "nested": nested})
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -286,7 +288,7 @@ def _take() -> dict:
     return json.loads(text[8:])
 
 
-def _shut_in(run: Any) -> int:
+def _shut_in(run: Callable[[], None]) -> int:
     """Run a function in namespaces of its own; returns how it ended, as a shell would.
 
     The fork that runs it cannot see, signal or trace any process but its own, has an empty /tmp that ends
@@ -352,15 +354,15 @@ def _give_up_rights() -> None:
     _call("capset", header, (ctypes.c_uint32 * 6)())
 
 
-def _can_shut_in() -> bool:
-    """Whether the system allows what `_shut_in` does."""
+def _works(function: Callable[[], int | None]) -> bool:
+    """Whether the system allows what a function does: it is called in a fork, and gives 0 or nothing."""
     pid = os.fork()
     if pid == 0:
-        code = 1
+        code: int | None = 1
         try:
-            code = _shut_in(lambda: None)
+            code = function()
         finally:
-            os._exit(code)
+            os._exit(code or 0)
     return os.waitpid(pid, 0)[1] == 0
 
 
