@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbelow, token_hex
@@ -222,16 +223,19 @@ def test_no_process_stays(hostile: Siege) -> None:
 
 
 def _processes(limit: str) -> list[str]:
-    """The processes of workers with this time limit."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if limit in command:
-            found.append(command)
+    """The processes of workers with this time limit that go on; the system may take a moment to end them."""
+    for _ in range(600):
+        found = [command for command in _commands() if limit in command]
+        if not found:
+            break
+        time.sleep(0.1)
     return found
+
+
+def _commands() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def test_nothing_is_written_outside(hostile: Siege) -> None:
