@@ -21,7 +21,9 @@ else:
 
 SECRET_NAME = "CNNLAB_TEST_SECRET"  # of a variable of the environment
 # For the @WORDS@ in the code of attacks, where there is nothing to be found.
-NOWHERE = dict.fromkeys(("SECRET", "HOME", "FOLDER", "RESULTS", "MARKER", "ABSTRACT", "SOCKET"), "/nowhere/none")
+NOWHERE = dict.fromkeys(
+    ("SECRET", "HOME", "FOLDER", "RESULTS", "MARKER", "ABSTRACT", "SOCKET"), "/nowhere/none"
+)
 NOWHERE |= {"PORT": "9", "NAME": SECRET_NAME}
 HERE = Path(__file__).parent / "grading_submissions"
 COMMAND = (sys.executable, "-m", "cnnlab.grading.cli", "grade")

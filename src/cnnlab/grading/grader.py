@@ -148,9 +148,13 @@ def _judged(data: bytes, challenge: Challenge, limits: Limits) -> _Outcome:
         return _wrapped(seen.got)
     if seen.status != "seen" or (seen.failure and not seen.steps):
         return _Outcome("error", _why(seen))
-    said = [_message(hint) for hint in remarks(seen)]
+    try:
+        findings, said = judge(seen, challenge), [_message(hint) for hint in remarks(seen)]
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        # What is judged may be invented. It must not end the batch, whatever a check has forgotten.
+        return _Outcome("crashed", Message("grading.worker.garbled", {}))
     marks = []
-    for finding in judge(seen, challenge):
+    for finding in findings:
         hints = [_message(finding.hint)] if finding.hint else []
         if finding.criterion == "same" and not finding.holds:
             hints += said

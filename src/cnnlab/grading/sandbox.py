@@ -45,11 +45,9 @@ HIDDEN = ("cnnlab/models.py", "cnnlab/exercises/alexnet.py", "torchvision/models
 # What in /proc belongs to the whole machine. If root starts the grader, these files take the submission for
 # root, and ask for no other right: `sys/kernel/core_pattern` would run a program outside of the sandbox.
 OF_THE_SYSTEM = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
-TMPFS = ("--size", str(64 * 2**20), "--tmpfs")
+ROOM = 64 * 2**20  # bytes of /tmp
 # How a submission may have ended, as `cnnlab.grading.worker.serve` says it.
 ENDED = re.compile(r"done|timeout|memory|processes|output|signal \d{1,3}")
-
-
 # What it looks like when a worker has ended, or says what a worker does not say.
 LOST = (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
@@ -197,6 +195,9 @@ class Worker:
                 said.seek(0)
                 last = said.read()[-2000:].decode(errors="replace").strip()
                 raise SandboxError(f"the worker did not start: {last or error}") from error
+        if self.sandbox == "bwrap" and not self._nested and "--size" not in command:
+            self._end()  # else `cnnlab.grading.worker` limits it
+            raise SandboxError("this bubblewrap cannot limit /tmp: version 0.7 or newer is needed here")
 
     def _pipe(self, name: str) -> int:
         if (process := self._process) is None:
@@ -269,11 +270,17 @@ def _visible(paths: Sequence[Path]) -> Iterator[Path]:
     yield from (cnnlab if path == cnnlab.parent and path.name == "src" else path for path in paths)
 
 
+def _room() -> list[str]:
+    """The limit of /tmp, of which bubblewrap knows from its version 0.7 on."""
+    done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=60)
+    return ["--size", str(ROOM)] if "--size" in done.stdout + done.stderr else []
+
+
 def _sandbox(paths: Sequence[Path], empty: str) -> list[str]:
     """The command that starts another one in the sandbox; `empty` is a file in which nothing stands."""
     program = shutil.which("bwrap") or "bwrap"  # by the teacher's PATH, not by that of the sandbox
     command = [program, *_namespaces(), "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
-    command += [*TMPFS, "/tmp"]  # first, since Python itself may lie in the real one
+    command += [*_room(), "--tmpfs", "/tmp"]  # first, since Python itself may lie in the real one
     shown: list[Path] = []
     for path in _visible(paths):
         if any(path.is_relative_to(other) for other in shown):
@@ -292,7 +299,7 @@ def _sandbox(paths: Sequence[Path], empty: str) -> list[str]:
     command += ["--proc", "/proc", "--dev", "/dev"]
     for name in OF_THE_SYSTEM:
         command += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
-    command += [*TMPFS, "/dev/shm"]
+    command += ["--tmpfs", "/dev/shm"]
     for folder in ("/dev/shm", "/dev", "/"):
         command += ["--remount-ro", folder]
     return [*command, "--chdir", "/tmp", "--"]
