@@ -54,9 +54,11 @@ book: $(READY)
 serve: $(READY)
 	@$(RUN) book/build.py --serve $(PORT)
 
-# What CI checks, this checks.
-test: lint prose chromium
-	$(RUN) -m pytest --nbval tests notebooks
+# What CI checks, this checks. Two at a time, the tests of a file one after another; those with limits of time and
+# memory (marked `alone`) have the machine for themselves.
+test: lint prose chromium book
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" --nbval tests notebooks
+	$(RUN) -m pytest -m alone tests
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -81,6 +83,7 @@ notebooks: $(READY)
 bench: .venv/bench
 	$(RUN) tests/benchmarks/bench_ops.py
 	$(RUN) tests/benchmarks/bench_grading.py
+	$(RUN) tests/benchmarks/bench_widgets.py
 	@if $(RUN) -c 'import sys; from cnnlab.data import data_folder; sys.exit(not (data_folder() / "MNIST/raw").is_dir())'; \
 	  then echo "$(RUN) tests/benchmarks/bench_training.py"; $(RUN) tests/benchmarks/bench_training.py; \
 	  else echo "MNIST is not on this machine, so the training was not measured (README says where MNIST is looked for)."; fi

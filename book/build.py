@@ -93,6 +93,10 @@ def configuration_state(root: Path, cache: Path) -> str:
             path for path in sorted((BOOK / folder).rglob("*")) if path.is_file() and path.suffix != ".pyc"
         ]
     inputs += sorted(BOOK.glob("*.py"))
+    package = execution.package_folder()
+    inputs += (
+        [path for path in sorted(package.rglob("*")) if path.suffix in execution.SCRIPTS] if package else []
+    )
     for path in inputs:
         digest.update(path.name.encode() + path.read_bytes())
     # Outputs may change while the code of a chapter does not.

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -29,8 +30,13 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT = 600  # seconds
 STATES_KEPT = 4
+# Chapters that run side by side. Their networks are small, so threads gain little by waiting for each other:
+# two chapters with one thread each are done sooner than one after the other with two.
+JOBS = min(2, os.cpu_count() or 1)
 UNSEEN = "grading/"  # no chapter uses the grader
+SCRIPTS = {".mjs", ".css", ".bin"}  # of widgets: a page loads them, no output holds them
 PACKAGES = (
+    "anywidget",
     "array-api-compat",
     "ipykernel",
     "matplotlib",
@@ -102,7 +108,7 @@ def state() -> str:
     package = package_folder()
     for path in _files(package) if package else []:
         name = path.relative_to(package).as_posix()
-        if not name.startswith(UNSEEN) and path.name != "grading.toml":
+        if not name.startswith(UNSEEN) and path.name != "grading.toml" and path.suffix not in SCRIPTS:
             digest.update(name.encode() + b"\0" + path.read_bytes())
     digest.update("\n".join(data_state()).encode())
     return digest.hexdigest()[:16]
@@ -131,12 +137,12 @@ class _OwnKernel(AsyncKernelManager):
 
 
 class Progress:
-    """One line per chapter that counts its cells: written over in a terminal, elsewhere every ten seconds."""
+    """Counts the cells of a chapter: a line every ten seconds; alone in a terminal, one that is renewed."""
 
-    def __init__(self, chapter: Chapter, cells: int) -> None:
+    def __init__(self, chapter: Chapter, cells: int, jobs: int) -> None:
         self.chapter, self.cells = chapter, cells
         self.start = self.written = time.monotonic()
-        self.live = sys.stdout.isatty()
+        self.live = jobs == 1 and sys.stdout.isatty()
         self._write(f"{chapter.name}: running {cells} cells")
 
     def _write(self, line: str, end: bool = False) -> None:
@@ -145,7 +151,7 @@ class Progress:
             width = shutil.get_terminal_size().columns - 1
             print("\r" + f"  {line}"[:width].ljust(width), end="\n" if end else "", flush=True)
         else:
-            print(f"  {line}", flush=True)
+            print(f"  {line}\n", end="", flush=True)
 
     def cell(self, number: int, name: str) -> None:
         if self.live or time.monotonic() - self.written > 10:
@@ -164,11 +170,11 @@ def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def run(chapter: Chapter) -> tuple[nbformat.NotebookNode, Failure | None]:
-    """Run a chapter in an empty folder, as a reader in Colab does."""
+def run(chapter: Chapter, jobs: int = 1) -> tuple[nbformat.NotebookNode, Failure | None]:
+    """Run a chapter in an empty folder, as a reader in Colab does, while `jobs` of them share the machine."""
     notebook = nbformat.read(chapter.path, nbformat.NO_CONVERT)
     codes = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.source.strip()]
-    progress = Progress(chapter, len(codes))
+    progress = Progress(chapter, len(codes), jobs)
     current = {"cell": "(start of the kernel)"}
 
     def show(cell: nbformat.NotebookNode, cell_index: int, **_: object) -> None:
@@ -179,6 +185,8 @@ def run(chapter: Chapter) -> tuple[nbformat.NotebookNode, Failure | None]:
     failure = None
     with tempfile.TemporaryDirectory(prefix="chapter-", ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "IPYTHONDIR": str(Path(folder, ".ipython")), "MPLBACKEND": "agg"}
+        if jobs > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
         if environment.get("CNNLAB_DATA"):  # may be relative to where the build was started
             environment["CNNLAB_DATA"] = os.path.abspath(os.path.expanduser(environment["CNNLAB_DATA"]))
         work = Path(folder, "work")
@@ -203,11 +211,14 @@ def run(chapter: Chapter) -> tuple[nbformat.NotebookNode, Failure | None]:
 
 
 def _leave_out_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Progress bars of notebooks live only as long as the kernel."""
+    """What needs the kernel goes: progress bars. Of `cnnlab.widgets`, the HTML stays."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
+            found = [(out, out.get("data", {}).pop(WIDGET, None)) for out in cell.outputs]
+            cell.outputs = [
+                out for out, widget in found if widget is None or "cw-host" in out.data.get("text/html", "")
+            ]
 
 
 def _is_cached(cache: JupyterCacheAbstract, chapter: Chapter) -> bool:
@@ -221,7 +232,7 @@ def _is_cached(cache: JupyterCacheAbstract, chapter: Chapter) -> bool:
 def run_all(
     chapters: list[Chapter], build: Path, echo: Callable[[str], None] = print
 ) -> tuple[Path, list[Failure]]:
-    """Run those chapters whose outputs are not there, one after another.
+    """Run those chapters whose outputs are not there, `JOBS` at a time.
 
     Returns
     -------
@@ -238,16 +249,18 @@ def run_all(
     kept = len(chapters) - len(missing)
     echo(f"Chapters: {len(missing)} to run, {kept} unchanged")
     failures = []
-    for chapter in missing:
-        start = time.monotonic()
-        notebook, failure = run(chapter)
-        if failure is not None:
-            failures.append(failure)
-            continue
-        bundle = CacheBundleIn(
-            notebook, str(chapter.path), data={"execution_seconds": time.monotonic() - start}
-        )
-        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    with ThreadPoolExecutor(JOBS) as pool:
+        running = {pool.submit(run, chapter, JOBS): chapter for chapter in missing}
+        try:
+            for done in as_completed(running):
+                notebook, failure = done.result()
+                if failure is not None:
+                    failures.append(failure)
+                    continue
+                bundle = CacheBundleIn(notebook, str(running[done].path))
+                cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C: no further chapter begins
     # A chapter may have fetched a data set; then its outputs belong to the state that holds from now on.
     after = state()
     if after != before and not failures:

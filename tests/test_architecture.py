@@ -37,7 +37,7 @@ EDGES = {
     "train": {"i18n", "data", "models"},
     "exercises": {"shapes", "ops", "gradcheck", "layers", "figures", "i18n", "data", "models", "train"},
     "grading": {"", "i18n", "exercises"},
-    "widgets": {"shapes", "ops"},
+    "widgets": {"i18n", "figures", "shapes", "ops"},
 }
 # Modules that load torch as soon as they are imported.
 LOAD_TORCH = {"models", "train", "grading"} | {

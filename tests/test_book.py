@@ -15,10 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote, unquote
@@ -26,9 +23,13 @@ from urllib.parse import quote, unquote
 import nbformat
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
 from fontTools.ttLib import TTFont
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from reading import Reader, serve
+
+from cnnlab import widgets
 
 try:
     import tomllib
@@ -41,11 +42,13 @@ LANGUAGES = tomllib.loads((BOOK / "languages.toml").read_text(encoding="utf-8"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 FILES = [entry["file"] for entry in TOC["chapters"]]
 CHAPTERS = [stem for stem in FILES if (ROOT / "notebooks" / "ja" / f"{stem}.ipynb").exists()]
+LESSONS = [stem for stem in CHAPTERS if stem[0].isdigit()]  # not the pages that are only to be played with
 PAGES = [(code, stem) for code in LANGUAGES for stem in [TOC["root"], *FILES, "search"]]
 NOTEBOOKS = [(code, stem) for code in LANGUAGES for stem in CHAPTERS]
 TERMS = tomllib.loads((ROOT / "tests/search_terms.toml").read_text(encoding="utf-8"))
 every_page = pytest.mark.parametrize(("code", "stem"), PAGES)
 every_chapter = pytest.mark.parametrize(("code", "stem"), NOTEBOOKS)
+every_lesson = pytest.mark.parametrize(("code", "stem"), [page for page in NOTEBOOKS if page[1] in LESSONS])
 every_language = pytest.mark.parametrize("code", list(LANGUAGES))
 FIRST_VIEW = 500_000  # bytes with gzip
 CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
@@ -90,66 +93,10 @@ def site() -> Path:
     return BOOK / "_build/html"
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = os.environ.get("CNNLAB_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error as error:
-            pytest.fail(
-                "No Chromium to open the site with. Install one (Debian: apt install chromium; anywhere: "
-                f"python -m playwright install chromium) or name it in CNNLAB_CHROMIUM.\n{error}"
-            )
-        yield chromium
-        chromium.close()
-
-
-class Reader:
-    """A page in a fresh browser, and what went wrong while it was open."""
-
-    def __init__(self, browser: Browser, root: str, **options: object) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        self.context.set_default_timeout(60_000)
-        self.root = root
-        self.troubles: list[str] = []
-        self.bodies: dict[str, bytes] = {}
-        self.page: Page = self.context.new_page()
-        self.page.on("console", lambda m: m.type in {"error", "warning"} and self.troubles.append(m.text))
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("requestfailed", self._failed)
-        self.page.on("request", self._request)
-        self.page.on("response", lambda r: r.status >= 400 and self.troubles.append(f"{r.status}: {r.url}"))
-
-    def _request(self, request: object) -> None:
-        if not request.url.startswith((self.root, "data:", "blob:")):
-            self.troubles.append(f"request off the site: {request.url}")
-
-    def _failed(self, request: object) -> None:
-        # A browser gives up on what it was still loading when the reader goes on to the next page.
-        if request.failure != "net::ERR_ABORTED":
-            self.troubles.append(f"{request.failure}: {request.url}")
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.root + path, wait_until="load")
-        return self.page
+    with serve(site) as root:
+        yield root
 
 
 @pytest.fixture
@@ -432,13 +379,13 @@ def test_figures_have_names_and_captions(shown: tuple[str, str, Page]) -> None:
     code, stem, page = shown
     figures = page.evaluate(
         """() => [...document.querySelectorAll("article :is(.cell_output, figure) :is(svg, img)")]
-          .filter(node => !node.closest("button")).map(node => {
+          .filter(node => !node.closest("button, .cw-host")).map(node => {
           const label = document.getElementById(node.getAttribute("aria-labelledby") || "-");
           const name = label ? label.textContent : node.getAttribute("alt") || "";
           return [node.getAttribute("role") || node.tagName, name, !!node.closest("figure")];
         })"""
     )
-    assert figures or stem not in CHAPTERS
+    assert figures or stem not in LESSONS
     word = LANGUAGES[code]["figure"]
     for role, name, framed in figures:
         assert role in {"img", "IMG"}
@@ -452,7 +399,7 @@ def test_figures_have_names_and_captions(shown: tuple[str, str, Page]) -> None:
     )
 
 
-@every_chapter
+@every_lesson
 def test_figures_change_with_the_theme(browser: Browser, address: str, code: str, stem: str) -> None:
     seen = {}
     for theme in ("light", "dark"):
@@ -549,6 +496,100 @@ def test_folder_opened_from_disk_works(site: Path, browser: Browser, code: str, 
     page.wait_for_url(f"**/{other}/{stem}.html*")
     reader.context.close()
     assert reader.troubles == []
+
+
+# ---------------------------------------------------------------- widgets on their pages
+
+
+def widgets_of(page: Page) -> list[str]:
+    hosts = page.locator(".cw-host")
+    return [host.get_attribute("data-widget") for host in hosts.all()]
+
+
+def wait_for_widgets(page: Page) -> None:
+    page.wait_for_function("!document.querySelector('.cw-host:not([data-ready])')")
+
+
+def test_every_widget_stands_in_both_languages(site: Path) -> None:
+    places = {
+        code: {
+            (path.stem, name)
+            for path in site.glob(f"{code}/*.html")
+            for name in re.findall(r'class="cw-host" data-widget="(\w+)"', path.read_text(encoding="utf-8"))
+        }
+        for code in LANGUAGES
+    }
+    assert {name for _, name in places["ja"]} == {getattr(widgets, name).module for name in widgets.__all__}
+    assert all(found == places["ja"] for found in places.values())
+
+
+def test_a_page_loads_only_its_own_widgets(shown: tuple[str, str, Page]) -> None:
+    _, _, page = shown
+    names = widgets_of(page)
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    scripts = {url.rsplit("/", 1)[1].split("?")[0] for url in loaded if "/_static/widgets/" in url}
+    if not names:
+        assert not scripts
+        return
+    wait_for_widgets(page)
+    all_widgets = {f"{getattr(widgets, name).module}.mjs" for name in widgets.__all__}
+    assert {f"{name}.mjs" for name in names} <= scripts
+    assert scripts & all_widgets == {f"{name}.mjs" for name in names}
+    assert not [
+        url for url in loaded if url.endswith(".js") and "/_static/widgets/" in url and "host" not in url
+    ]
+
+
+@every_chapter
+@pytest.mark.parametrize("width", [390, 1440])
+def test_widgets_fit_and_can_be_used(
+    browser: Browser, address: str, code: str, stem: str, width: int
+) -> None:
+    reader = Reader(browser, address, viewport={"width": width, "height": 900})
+    page = reader.open(f"{code}/{stem}.html")
+    wait_for_widgets(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for number, name in enumerate(widgets_of(page)):
+        host = page.locator(".cw-host").nth(number)
+        assert host.locator(".cw-title").inner_text()
+        beyond = host.evaluate(
+            """(host) => [...host.querySelectorAll('button, input, canvas, svg, .cw-grid')]
+              .filter((node) => node.getClientRects().length && node.type !== 'file')
+              .filter((node) => node.getBoundingClientRect().right > host.getBoundingClientRect().right + 1)
+              .filter((node) => !node.closest('.cw-scroll')).map((node) => node.outerHTML.slice(0, 90))"""
+        )
+        assert beyond == [], name
+    reader.context.close()
+    assert reader.troubles == []
+
+
+@every_language
+def test_a_link_leads_to_one_situation_also_from_disk(site: Path, browser: Browser, code: str) -> None:
+    reader = Reader(browser, site.as_uri() + "/")
+    page = reader.open(f"{code}/02_convolution.html#conv_explorer.row=1&conv_explorer.bias=3")
+    wait_for_widgets(page)
+    host = page.locator(".cw-host[data-widget=conv_explorer]")
+    assert host.locator(".cw-ou").inner_text() == "12"
+    assert 0 <= host.bounding_box()["y"] < 900
+    host.locator(".cw-window").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.hash.includes('conv_explorer.col=1')")
+    assert host.locator(".cw-ou").inner_text() == "9"
+    reader.context.close()
+    assert reader.troubles == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_widgets(shown: tuple[str, str, Page], theme: str) -> None:
+    _, _, page = shown
+    if not widgets_of(page):
+        return
+    wait_for_widgets(page)
+    before = page.evaluate("document.documentElement.dataset.theme")
+    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    found = Axe().run(page, context=".cw")
+    page.evaluate(f"document.documentElement.dataset.theme = '{before}'")
+    assert found.violations_count == 0, found.generate_report()
 
 
 def test_keyboard_reaches_the_text_first(reader: Reader) -> None:

@@ -16,6 +16,8 @@ from grading_batches import COMMAND, NEIGHBOUR, SMALL, Batch, notebook
 from cnnlab.grading import cli
 from cnnlab.grading.grader import Settings
 
+pytestmark = pytest.mark.alone
+
 SLEEPS = "import time\nfrom torch import nn\n\nclass MyAlexNet(nn.Module):\n    time.sleep(10**6)\n"
 RANDOM = (
     SMALL.replace("class MyAlexNet(", "class Base(")

@@ -17,6 +17,8 @@ import pytest
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 
+pytestmark = pytest.mark.alone
+
 NAME = "13_alexnet"
 CHAPTERS = Path(__file__).parents[1] / "notebooks"
 # What has to run for the score: the figures and the training need not.

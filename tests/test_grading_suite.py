@@ -24,6 +24,8 @@ from grading_batches import NOWHERE, SECRET_NAME, SMALL, Batch, Case, cases, gra
 
 import cnnlab
 
+pytestmark = pytest.mark.alone
+
 HONEST, HANGS, HOSTILE = ("right", "mistakes"), ("hangs",), ("attacks", "probes", "forged")
 # What a terminal obeys, or what turns the direction of writing.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")

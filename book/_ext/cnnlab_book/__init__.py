@@ -9,10 +9,10 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import assets, breaks, figures, formulas, glossary, languages, search, sections
+from . import assets, breaks, figures, formulas, glossary, languages, search, sections, widgets
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (languages, search, sections, figures, formulas, glossary, breaks, assets):
+    for part in (languages, search, sections, figures, formulas, glossary, breaks, widgets, assets):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,92 @@
+/* A window moves over numbers; the products and their sum are written out (chapter 02). */
+
+import { conv2d, fromRows, tensor, toRows } from "./core.mjs";
+import { MovingWindow, NumberGrid, button, check, controls, field, frame, h, number, player } from "./ui.mjs";
+
+const PRESETS = {
+  course: [[1, 0, 1], [0, 2, 0], [1, 0, -1]],
+  edge: [[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]],
+  sharpen: [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],
+  identity: [[0, 0, 0], [0, 1, 0], [0, 0, 0]],
+};
+
+/* Turned upside down and left to right. */
+export const flipped = (rows) => rows.map((row) => [...row].reverse()).reverse();
+
+function render(context) {
+  const w = frame(context, "conv_explorer");
+  const { t } = w;
+  const used = () => (w.get("flip") ? flipped(w.get("weight")) : w.get("weight"));
+  const result = () => toRows(conv2d(fromRows(w.get("x")), fromRows(used()), tensor([1], [w.get("bias")])));
+  const places = () => [w.get("x").length - w.get("weight").length + 1, w.get("x")[0].length - w.get("weight")[0].length + 1];
+  const index = () => places().map((count, axis) => Math.min(w.get(["row", "col"][axis]), count - 1));
+
+  const edit = (name) => (row, col, value) => {
+    const rows = structuredClone(w.get(name));
+    rows[row][col] = value ?? rows[row][col];
+    w.set({ [name]: rows });
+    update(); // what was typed may have been put back
+  };
+  const input = new NumberGrid(w, { label: t("input"), role: "input", onedit: edit("x") });
+  const filter = new NumberGrid(w, { label: t("filter"), role: "filter", onedit: edit("weight") });
+  const output = new NumberGrid(w, { label: t("output"), role: "output", onpick: (row, col) => w.set({ row, col }) });
+  const spoken = () => {
+    const [row, col] = index();
+    return t("at", { row, col, value: number(result()[row][col]) });
+  };
+  const frameOf = new MovingWindow(w, input, {
+    label: t("window"),
+    place: () => ({ row: index()[0], col: index()[1], rows: w.get("weight").length, cols: w.get("weight")[0].length }),
+    limits: places,
+    index,
+    move: (row, col) => w.set({ row, col }),
+    spoken,
+  });
+  const sum = h("p", { class: "cw-say cw-sum" });
+
+  const next = () => {
+    const [rows, cols] = places();
+    const [row, col] = index();
+    const place = (row * cols + col + 1) % (rows * cols);
+    w.set({ row: Math.floor(place / cols), col: place % cols });
+    return place < rows * cols - 1;
+  };
+  const presets = Object.entries(PRESETS).map(([name, weight]) => button(t(`preset_${name}`), () => w.set({ weight, row: 0, col: 0 })));
+
+  function update() {
+    const [x, weight, out, [row, col]] = [w.get("x"), used(), result(), index()];
+    const inside = (r, c) => r >= row && c >= col && r < row + weight.length && c < col + weight[0].length;
+    const before = (r, c) => r * out[0].length + c <= row * out[0].length + col;
+    input.set(x);
+    input.mark((r, c) => (inside(r, c) ? "cw-lit" : ""));
+    filter.label(t(w.get("flip") ? "filter_flipped" : "filter"));
+    filter.set(w.get("flip") ? flipped(w.get("weight")) : w.get("weight"));
+    output.set(out.map((line, r) => line.map((value, c) => (before(r, c) ? value : null))));
+    output.mark((r, c) => (r === row && c === col ? "cw-here" : before(r, c) ? "" : "cw-empty"));
+    frameOf.update();
+    const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
+    const products = weight.flatMap((line, i) =>
+      line.flatMap((value, j) => [
+        h("span", { class: "cw-in" }, signed(x[row + i][col + j])), "·", h("span", { class: "cw-fi" }, signed(value)),
+        i === weight.length - 1 && j === line.length - 1 ? "" : " + ",
+      ])
+    );
+    const bias = w.get("bias") ? [" + ", signed(w.get("bias"))] : [];
+    sum.replaceChildren(...products, ...bias, " = ", h("span", { class: "cw-ou" }, number(out[row][col])));
+  }
+
+  w.body.append(
+    h("div", { class: "cw-row-of" }, input.el, filter.el, output.el),
+    sum,
+    controls(
+      h("div", { class: "cw-buttons" }, button(t("step"), next), player(w, next)),
+      field(w, "bias"),
+      check(w, "flip")
+    ),
+    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets))
+  );
+  w.watch(["x", "weight", "bias", "row", "col", "flip"], update);
+  return w.close;
+}
+
+export default { render };
