@@ -186,7 +186,7 @@ function render(context) {
   }
 
   w.body.append(
-    h("p", {}, t("intro", { train: 1797 - TEST.length, test: TEST.length })),
+    h("p", {}, t("intro", { train: (1797 - TEST.length).toLocaleString("en-US"), test: TEST.length })),
     controls(h("div", { class: "cw-buttons" }, go, once, button(t("restart"), restart)), field(w, "seed")),
     controls(choice(w, "optimizer")),
     controls(
