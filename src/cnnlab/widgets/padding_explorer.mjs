@@ -101,7 +101,7 @@ function render(context) {
     row.style.setProperty("--over", over);
     row.style.setProperty("--below", out ? 0 : over);
 
-    input.label(`${t("input")} ${size}×${size}${padding ? ` → ${padded}×${padded}` : ""}`);
+    input.label(`${t("input")} ${size}×${size}${padding ? ` → ${padded}×${padded}` : ""}${out ? ` (${t("ticks")})` : ""}`);
     input.set(w.get("counts") ? now.uses.map((line, r) => line.map((count, c) => (now.inside(r, c) ? count : null))) : now.values);
     input.mark((r, c) => [tap(r, c) ? "cw-lit" : "", now.inside(r, c) ? "" : "cw-pad", now.uses[r][c] || !out ? "" : "pe-lost"].join(" "));
     output.label(`${t("output")} ${out}×${out}`);
@@ -133,7 +133,7 @@ function render(context) {
     if (out)
       where.replaceChildren(
         h("span", { class: "cw-ou" }, t("begins", { row: m, col: q })), " ", begin(t("row_at"), m), " ", begin(t("col_at"), q),
-        ...(w.get("counts") ? [] : [h("br"), h("span", { class: "cw-in" }, taken.join(" + ")), " = ", h("span", { class: "cw-ou" }, number(sums[m][q]))])
+        ...(w.get("counts") ? [] : [h("br"), t("ones"), " ", h("span", { class: "cw-in" }, taken.join(" + ")), " = ", h("span", { class: "cw-ou" }, number(sums[m][q]))])
       );
     const missed = uses.flat().filter((count, p) => !count && now.inside(Math.floor(p / padded), p % padded)).length;
     notes.replaceChildren(

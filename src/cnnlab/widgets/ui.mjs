@@ -353,6 +353,7 @@ export function drag(element, { move, start = () => {}, tap = false }) {
     moving = true;
     element.setPointerCapture(event.pointerId);
     getSelection()?.removeAllRanges(); // selected text would be dragged away instead
+    if (element.contains(document.activeElement)) document.activeElement.blur(); // nothing is being typed
   };
   element.addEventListener("dragstart", (event) => event.preventDefault());
   element.addEventListener("pointerdown", (event) => {
