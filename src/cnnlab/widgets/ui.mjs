@@ -82,8 +82,8 @@ export function frame({ model, el }, name) {
   const tools = h("div", { class: "cw-tools" }, h("button", { type: "button", onclick: reset }, t("reset")));
   if (model.link) tools.append(linkButton({ t, say, model }));
   const root = h(
-    "section",
-    { class: `cw cw-${name}`, "aria-labelledby": titleId },
+    "div",
+    { class: `cw cw-${name}`, role: "group", "aria-labelledby": titleId },
     h("header", {}, h("p", { class: "cw-title", id: titleId }, t("title")), tools),
     body,
     live
