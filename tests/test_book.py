@@ -508,6 +508,10 @@ def widgets_of(page: Page) -> list[str]:
 
 
 def wait_for_widgets(page: Page) -> None:
+    """They start when the reader comes near."""
+    for host in page.locator(".cw-host").all():
+        host.scroll_into_view_if_needed()
+        host.locator(".cw").wait_for()
     page.wait_for_function("!document.querySelector('.cw-host:not([data-ready])')")
 
 

@@ -10,7 +10,7 @@ import torch
 import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 from reading import Reader, serve
 from torch import nn
 from torchvision import models as zoo
@@ -341,7 +341,8 @@ def test_with_the_keyboard_layers_are_added_and_moved(reader: Reader) -> None:
     assert row(page, "fc1").locator("p.cw-warn").inner_text().startswith("(8, 18, 18)")
     down = page.get_by_role("button", name=words["widgets.shape_tracer.down"])
     down.focus()
-    press(page, lambda: page.keyboard.press("Enter"))
+    page.keyboard.press("Enter")
+    expect(row(page, "fc1").locator("p.cw-warn")).to_contain_text("2592")
     assert shown(page, "layer") == ["in", "conv1", "flatten", "fc1"]
     assert "2592" in row(page, "fc1").locator("p.cw-warn").inner_text()
     page.wait_for_function("location.hash.includes('linear')")

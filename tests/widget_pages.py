@@ -17,7 +17,7 @@ LIGHT, DARK = ("".join(f"--fig-{role}:{pair[k]};" for role, pair in PALETTE.item
 PAGE = """<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title><link rel="stylesheet" href="widgets/widgets.css">
+<title>{name}</title>
 <style>:root{{{light}}} html[data-theme=dark]{{{dark}}} body{{margin:0 auto;padding:.5rem;max-width:50rem;
 background:var(--fig-paper);color:var(--fig-ink);font-family:system-ui,sans-serif}}</style>
 <script defer src="widgets/host.js"></script></head><body><main><h1>{name}</h1>{widget}</main></body></html>

@@ -107,13 +107,15 @@
     return [...values.keys()].some((key) => models.some(({ id }) => key.startsWith(`${id}.`))) ? values : null;
   };
 
+  /* Takes what the address says; returns the widget that it leads to. */
   const readAddress = (hosts) => {
     const values = addressed();
-    if (!values) return;
+    if (!values) return null;
     ownAddress = location.hash;
     models.forEach((model) => model.take(values));
-    const first = models.findIndex(({ id }) => [...values.keys()].some((key) => key.startsWith(`${id}.`)));
-    hosts[first].scrollIntoView({ block: "center" });
+    const first = hosts[models.findIndex(({ id }) => [...values.keys()].some((key) => key.startsWith(`${id}.`)))];
+    first.scrollIntoView({ block: "center" });
+    return first;
   };
 
   /* --- modules ---------------------------------------------------------------------------------------- */
@@ -127,9 +129,17 @@
       script.onerror = () => reject(new Error(`${script.src} cannot be loaded`));
       document.head.append(script);
     });
+  /* The style sheet, with the first widget. */
+  let styled = null;
+  const style = () =>
+    (styled ??= new Promise((resolve) => {
+      const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `${base}widgets.css` });
+      link.onload = link.onerror = resolve;
+      document.head.append(link);
+    }));
   const load = (name) => (location.protocol === "file:" ? fromDisk(name) : import(`${base}${name}.mjs`));
 
-  const start = async () => {
+  const start = () => {
     const hosts = [...document.querySelectorAll(".cw-host[data-widget]")];
     const taken = {};
     for (const host of hosts) {
@@ -139,19 +149,28 @@
       host.id ||= id;
       models.push(new Model(id, JSON.parse(host.dataset.model), later));
     }
-    readAddress(hosts);
-    await Promise.all(
-      hosts.map(async (host, k) => {
-        try {
-          const module = await load(host.dataset.widget);
-          await module.default.render({ model: models[k], el: host });
-          host.dataset.ready = "";
-        } catch (error) {
-          console.error(error); // the picture stays
-        }
-      })
+    const target = readAddress(hosts);
+    const run = async (host) => {
+      try {
+        const [module] = await Promise.all([load(host.dataset.widget), style()]);
+        await module.default.render({ model: models[hosts.indexOf(host)], el: host });
+        host.dataset.ready = "";
+        if (host === target) host.scrollIntoView({ block: "center" }); // now that it has its height
+      } catch (error) {
+        console.error(error); // the picture stays
+      }
+    };
+    /* A widget starts when the reader is at most a screen away from it. */
+    const observer = new IntersectionObserver(
+      (entries) =>
+        entries.forEach(({ target: host, isIntersecting }) => {
+          if (!isIntersecting) return;
+          observer.unobserve(host);
+          run(host);
+        }),
+      { rootMargin: "100%" }
     );
-    readAddress(hosts); // now that everything has its height
+    hosts.forEach((host) => observer.observe(host));
     window.addEventListener("hashchange", () => location.hash !== ownAddress && readAddress(hosts));
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -37,7 +37,6 @@ def draw_pictures(app: Sphinx, doctree: nodes.document) -> None:
 def add_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     if HOST.search(context.get("body", "")):
         app.add_js_file(f"{FOLDER}/host.js", loading_method="defer")
-        app.add_css_file(f"{FOLDER}/widgets.css", priority=910)
 
 
 def write_scripts(folder: Path) -> None:
@@ -45,8 +44,11 @@ def write_scripts(folder: Path) -> None:
     from cnnlab.widgets.widget import linked
 
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (Path(__file__).with_name("host.js"), *resources.files("cnnlab.widgets").iterdir()):
-        if file.name.endswith((".js", ".mjs", ".css")):
+    host = Path(__file__).with_name("host.js").read_text(encoding="utf-8")
+    host = re.sub(r"^ */\*.*?\*/\n", "", host, flags=re.M | re.S)  # comments stay in the source
+    folder.joinpath("host.js").write_text(host, encoding="utf-8", newline="\n")
+    for file in resources.files("cnnlab.widgets").iterdir():
+        if file.name.endswith((".mjs", ".css")):
             folder.joinpath(file.name).write_bytes(file.read_bytes())
         if file.name.endswith(".mjs"):
             name = file.name.removesuffix(".mjs")
