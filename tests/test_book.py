@@ -572,8 +572,8 @@ def test_widgets_fit_and_can_be_used(
 def test_a_link_leads_to_one_situation_also_from_disk(site: Path, browser: Browser, code: str) -> None:
     reader = Reader(browser, site.as_uri() + "/")
     page = reader.open(f"{code}/02_convolution.html#conv_explorer.row=1&conv_explorer.bias=3")
-    wait_for_widgets(page)
-    host = page.locator(".cw-host[data-widget=conv_explorer]")
+    host = page.locator(".cw-host[data-widget=conv_explorer][data-ready]")
+    host.wait_for()
     assert host.locator(".cw-ou").inner_text() == "12"
     assert 0 <= host.bounding_box()["y"] < 900
     host.locator(".cw-window").focus()
