@@ -114,7 +114,7 @@
     ownAddress = location.hash;
     models.forEach((model) => model.take(values));
     const first = hosts[models.findIndex(({ id }) => [...values.keys()].some((key) => key.startsWith(`${id}.`)))];
-    first.scrollIntoView({ block: "center" });
+    first.scrollIntoView({ block: "center", behavior: "instant" });
     return first;
   };
 
@@ -155,7 +155,7 @@
         const [module] = await Promise.all([load(host.dataset.widget), style()]);
         await module.default.render({ model: models[hosts.indexOf(host)], el: host });
         host.dataset.ready = "";
-        if (host === target) host.scrollIntoView({ block: "center" }); // now that it has its height
+        if (host === target) host.scrollIntoView({ block: "center", behavior: "instant" }); // now that it has its height
       } catch (error) {
         console.error(error); // the picture stays
       }
@@ -170,7 +170,7 @@
         }),
       { rootMargin: "100%" }
     );
-    hosts.forEach((host) => observer.observe(host));
+    hosts.forEach((host) => (host === target ? run(host) : observer.observe(host)));
     window.addEventListener("hashchange", () => location.hash !== ownAddress && readAddress(hosts));
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
