@@ -167,7 +167,7 @@ def _harmless(page: str) -> None:
 
 def test_there_are_enough_of_them() -> None:
     counts = {group: len(cases(group)) for group in (*HONEST, *HANGS, *HOSTILE)}
-    assert counts["right"] >= 20 and counts["mistakes"] >= 25 and sum(counts.values()) >= 160, counts
+    assert counts["right"] >= 20 and counts["mistakes"] >= 30 and sum(counts.values()) >= 160, counts
     names = [case.name for group in counts for case in cases(group)]
     assert len(set(names)) == len(names)
     assert all(case.highest < 100 for case in cases("forged"))  # nothing scores full without the work

@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
-from reading import Reader, serve
-from widget_pages import write_pages
+from reading import Reader
+from widget_pages import LANGUAGES, barriers, imported, open_page, sticking_out, written
 
 from cnnlab import i18n, ops, widgets
 from cnnlab.widgets.widget import Widget, linked, source, style
 
 FOLDER = Path(widgets.__file__).parent
 CLASSES: list[type[Widget]] = [getattr(widgets, name) for name in widgets.__all__]
-LANGUAGES = ("ja", "ko")
 SCRIPTS = 150_000  # bytes with gzip, of all widgets together
 each = pytest.mark.parametrize("widget", CLASSES, ids=lambda widget: widget.module)
 each_language = pytest.mark.parametrize("lang", LANGUAGES)
@@ -31,44 +29,13 @@ each_language = pytest.mark.parametrize("lang", LANGUAGES)
 SAMPLE = "conv_explorer"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("widgets")
-    write_pages(made, LANGUAGES)
-    return made
-
-
-@pytest.fixture(scope="module")
-def root(folder: Path) -> Iterator[str]:
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str, module: str, fragment: str = "") -> Page:
-    page = visitor.open(f"{lang}-{module}.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
-
-
 # ---------------------------------------------------------------- numbers
 
 
 @pytest.fixture(scope="module")
 def core(browser: Browser, root: str) -> Iterator[Page]:
-    """A page in which `core` is the module with the numerics."""
-    page = browser.new_page()
-    page.goto(f"{root}ja-{SAMPLE}.html")
-    page.evaluate("async () => { window.core = await import('./widgets/core.mjs'); }")
-    yield page
-    page.close()
+    with imported(browser, root, "core") as page:
+        yield page
 
 
 def packed(value: Any) -> Any:
@@ -79,11 +46,11 @@ def packed(value: Any) -> Any:
 
 
 CALL = """([name, values]) => {
-  const unpack = (value) => value?.data ? core.tensor(value.shape, value.data) : value;
+  const unpack = (value) => value?.data ? module.tensor(value.shape, value.data) : value;
   const pack = (value) => value?.data
     ? { shape: value.shape, data: [...value.data] } : typeof value === "object"
     ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, pack(part)])) : value;
-  return pack(core[name](...values.map(unpack)));
+  return pack(module[name](...values.map(unpack)));
 }"""
 
 
@@ -295,15 +262,9 @@ def test_a_grid_says_what_it_wants(value: Any, said: str) -> None:
 @pytest.mark.parametrize("width", [390, 1440])
 def test_fits_the_screen(browser: Browser, root: str, widget: type[Widget], lang: str, width: int) -> None:
     visitor = Reader(browser, root, viewport={"width": width, "height": 900})
-    page = opened(visitor, lang, widget.module)
+    page = open_page(widget.module, visitor, lang)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    beyond = page.evaluate(
-        """() => { const box = document.querySelector('.cw').getBoundingClientRect();
-          return [...document.querySelectorAll('.cw button, .cw input, .cw canvas, .cw svg, .cw .cw-grid')]
-            .filter((node) => node.getClientRects().length)
-            .filter((node) => node.getBoundingClientRect().right > box.right + 1)
-            .map((node) => node.outerHTML.slice(0, 80)); }"""
-    )
+    beyond = sticking_out(page)
     visitor.context.close()
     assert beyond == [] and visitor.troubles == []
 
@@ -312,15 +273,13 @@ def test_fits_the_screen(browser: Browser, root: str, widget: type[Widget], lang
 @each_language
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(reader: Reader, widget: type[Widget], lang: str, theme: str) -> None:
-    page = opened(reader, lang, widget.module)
-    page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    found = Axe().run(page, context=".cw")
-    assert found.violations_count == 0, found.generate_report()
+    page = open_page(widget.module, reader, lang)
+    assert barriers(page, theme) == ""
 
 
 @each
 def test_reset_leads_back(reader: Reader, widget: type[Widget]) -> None:
-    page = opened(reader, "ja", widget.module)
+    page = open_page(widget.module, reader, "ja")
     page.evaluate("document.querySelector('.cw-tools button').scrollIntoView()")
     for box in page.locator(".cw input[type=range]").all()[:3]:
         box.focus()
@@ -328,8 +287,7 @@ def test_reset_leads_back(reader: Reader, widget: type[Widget]) -> None:
     for box in page.locator(".cw input[type=checkbox]").all():
         box.click()
     page.locator(".cw-tools button").first.click()
-    page.wait_for_timeout(500)
-    assert page.evaluate("location.hash") == ""
+    assert "#" not in written(page)
     values = [box.input_value() for box in page.locator(".cw input[type=range]").all()]
     page.reload()
     page.wait_for_selector(".cw-host[data-ready]")
@@ -338,9 +296,9 @@ def test_reset_leads_back(reader: Reader, widget: type[Widget]) -> None:
 
 @each
 @each_language
-def test_works_from_a_folder(browser: Browser, folder: Path, widget: type[Widget], lang: str) -> None:
-    visitor = Reader(browser, folder.as_uri() + "/")
-    opened(visitor, lang, widget.module)
+def test_works_from_a_folder(browser: Browser, widget_folder: Path, widget: type[Widget], lang: str) -> None:
+    visitor = Reader(browser, widget_folder.as_uri() + "/")
+    open_page(widget.module, visitor, lang)
     visitor.context.close()
     assert visitor.troubles == []
 
@@ -361,7 +319,7 @@ def test_words_stand_there_without_scripts(
 
 
 def test_state_stands_in_the_address_and_comes_back(reader: Reader) -> None:
-    page = opened(reader, "ja", SAMPLE)
+    page = open_page(SAMPLE, reader, "ja")
     page.locator(".cw-window").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function(f"location.hash === '#{SAMPLE}.col=1'")
@@ -392,15 +350,14 @@ def test_state_stands_in_the_address_and_comes_back(reader: Reader) -> None:
     ],
 )
 def test_an_address_cannot_say_nonsense(reader: Reader, part: str) -> None:
-    page = opened(reader, "ja", SAMPLE, f"#{SAMPLE}.{part}")
+    page = open_page(SAMPLE, reader, "ja", f"#{SAMPLE}.{part}")
     assert page.locator(".cw-ou").inner_text() == "4"
 
 
 def test_an_address_of_a_section_stays(reader: Reader) -> None:
-    page = opened(reader, "ko", SAMPLE, "#a-section")
+    page = open_page(SAMPLE, reader, "ko", "#a-section")
     page.locator(".cw-tools button").first.click()
-    page.wait_for_timeout(500)
-    assert page.evaluate("location.hash") == "#a-section"
+    assert written(page).endswith("#a-section")
 
 
 def test_a_module_that_fails_leaves_the_picture(browser: Browser, root: str) -> None:
@@ -409,8 +366,8 @@ def test_a_module_that_fails_leaves_the_picture(browser: Browser, root: str) -> 
         f"**/{SAMPLE}.mjs",
         lambda route: route.fulfill(status=200, body="throw 1", content_type="text/javascript"),
     )
-    visitor.open(f"ja-{SAMPLE}.html")
-    visitor.page.wait_for_timeout(500)
+    with visitor.page.expect_console_message():
+        visitor.open(f"ja-{SAMPLE}.html")
     assert visitor.page.locator(".cw-host > svg").is_visible()
     visitor.context.close()
     assert visitor.troubles
@@ -418,7 +375,7 @@ def test_a_module_that_fails_leaves_the_picture(browser: Browser, root: str) -> 
 
 def test_the_link_can_be_copied(browser: Browser, root: str) -> None:
     visitor = Reader(browser, root, permissions=["clipboard-read", "clipboard-write"])
-    page = opened(visitor, "ja", SAMPLE, f"#{SAMPLE}.row=1")
+    page = open_page(SAMPLE, visitor, "ja", f"#{SAMPLE}.row=1")
     page.locator(".cw-tools button").nth(1).click()
     page.wait_for_function("navigator.clipboard.readText().then((text) => text !== '')")
     assert page.evaluate("navigator.clipboard.readText()") == f"{root}ja-{SAMPLE}.html#{SAMPLE}.row=1"
@@ -426,8 +383,8 @@ def test_the_link_can_be_copied(browser: Browser, root: str) -> None:
     assert visitor.troubles == []
 
 
-def test_pages_hold_their_state_as_text(folder: Path) -> None:
-    page = (folder / f"ko-{SAMPLE}.html").read_text(encoding="utf-8")
+def test_pages_hold_their_state_as_text(widget_folder: Path) -> None:
+    page = (widget_folder / f"ko-{SAMPLE}.html").read_text(encoding="utf-8")
     model = (
         re.search(r'data-model="([^"]*)"', page)[1]
         .replace("&quot;", '"')

@@ -1,49 +1,25 @@
 """Gradients that flow back: the numbers and the sums written out are those of `cnnlab.ops`."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page
-from reading import Reader, serve
-from widget_pages import write_pages
+from playwright.sync_api import Locator, Page
+from reading import Reader
+from widget_pages import open_page
 
 from cnnlab import ops
 from cnnlab.widgets import BackwardExplorer
 
 MODULE = "backward_explorer"
+READER = {"has_touch": True}
 NAMES = ["G", "weight", "matrix", "grad_x", "counts", "x", "grad_weight"]
 RNG = np.random.default_rng(7)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("backward")
-    write_pages(folder, names=["BackwardExplorer"])
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root, has_touch=True)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def written(value: object) -> str:
-    return ";".join(",".join(map(str, row)) for row in value) if isinstance(value, np.ndarray) else str(value)
-
-
 def opened(visitor: Reader, lang: str = "ja", **state: object) -> Page:
-    fragment = "&".join(f"{MODULE}.{name}={written(value)}" for name, value in state.items())
     visitor.page.goto("about:blank")  # or only the part after # would change, which takes a frame
-    page = visitor.open(f"{lang}-{MODULE}.html#{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+    return open_page(MODULE, visitor, lang, **state)
 
 
 def grid(page: Page, name: str) -> Locator:

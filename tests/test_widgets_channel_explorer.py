@@ -1,25 +1,17 @@
 """The widget of chapter 04 shows the numbers of `cnnlab.ops`, however it is driven."""
 
 import re
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from reading import Reader, serve
-from widget_pages import write_pages
+from playwright.sync_api import Page, expect
+from reading import Reader
+from widget_pages import open_page
 
 from cnnlab import ops
 
 MODULE = "channel_explorer"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(MODULE)
-    write_pages(folder)
-    with serve(folder) as address:
-        yield address
 
 
 @pytest.fixture(params=["ja", "ko"])
@@ -27,18 +19,7 @@ def lang(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def reader(browser: Browser, root: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    visitor = Reader(browser, root, **getattr(request, "param", {}))
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str, fragment: str = "") -> Page:
-    page = visitor.open(f"{lang}-{MODULE}.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+opened = partial(open_page, MODULE)
 
 
 def arrays(page: Page, **sizes: int | bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

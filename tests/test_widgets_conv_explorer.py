@@ -1,41 +1,23 @@
 """The window over numbers, by pointer, finger and keyboard: what it shows is what `cnnlab.ops` computes."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
-from reading import Reader, serve
-from widget_pages import write_pages
+from playwright.sync_api import Page, expect
+from reading import Reader
+from widget_pages import open_page
 
 from cnnlab import ops, widgets
 
+MODULE = "conv_explorer"
+READER = {"has_touch": True}
 X, W = (np.array(getattr(widgets.ConvExplorer(), name)) for name in ("x", "weight"))
 each_language = pytest.mark.parametrize("lang", ["ja", "ko"])
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("explorer")
-    write_pages(folder)
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root, has_touch=True)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(reader: Reader, lang: str, fragment: str = "") -> Page:
-    page = reader.open(f"{lang}-conv_explorer.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+opened = partial(open_page, MODULE)
 
 
 def sum_of(page: Page) -> tuple[float, float]:

@@ -5,7 +5,6 @@ import base64
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import torch
 import torch.nn.functional as F
 import traitlets
 from playwright.sync_api import Browser, Page
-from reading import Reader, serve
+from reading import Reader
 from sklearn.datasets import load_digits
-from widget_pages import write_pages
+from widget_pages import open_page, written
 
 from cnnlab import data, i18n
 from cnnlab.widgets import DigitCanvas
@@ -52,27 +51,13 @@ def unseen() -> data.ImageData:
     return data.ImageData("digits", np.concatenate(images), np.concatenate(labels))
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("digits")
-    write_pages(folder)
-    (folder / "images.bin").write_bytes(unseen().images.tobytes())
-    with serve(folder) as address:
-        yield address
+@pytest.fixture(scope="module", autouse=True)
+def images(widget_folder: Path) -> None:
+    (widget_folder / "images.bin").write_bytes(unseen().images.tobytes())
 
 
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str = "ja", state: str = "") -> Page:
-    fragment = "#" + "&".join(f"digit_canvas.{part}" for part in state.split()) if state else ""
-    page = visitor.open(f"{lang}-digit_canvas.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
+def opened(visitor: Reader, lang: str = "ja", **state: object) -> Page:
+    page = open_page("digit_canvas", visitor, lang, **state)
     for name in ("digit_reader", "core"):
         page.evaluate("async (name) => { window[name] = await import(`./widgets/${name}.mjs`); }", name)
     return page
@@ -250,9 +235,8 @@ def test_drawn_with_the_mouse(reader: Reader) -> None:
         if digit != 8:
             clear.click()
             page.wait_for_function("!document.querySelector('.cw-best')")
-    page.wait_for_function("location.hash.includes('digit_canvas.drawing=')")
-    address = page.evaluate("location.href")
-    assert len(address) < 400
+    address = written(page)
+    assert "digit_canvas.drawing=" in address and len(address) < 400
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_selector(".cw-host[data-ready]")
@@ -381,7 +365,7 @@ def test_a_bar_gives_its_reasons(reader: Reader) -> None:
 
 @each_language
 def test_occlusion_says_where_it_hurts_most(reader: Reader, lang: str) -> None:
-    page = opened(reader, lang, "view=occlusion")
+    page = opened(reader, lang, view="occlusion")
     x = picture_on(page)
     hidden = x.repeat(22 * 22, 1, 1, 1)
     for n in range(22 * 22):

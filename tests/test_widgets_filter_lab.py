@@ -3,20 +3,21 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 import traitlets
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from reading import Reader, serve
-from widget_pages import write_pages
+from reading import Reader
+from widget_pages import drawn, open_page, written
 
 from cnnlab import figures, ops
 from cnnlab.widgets import FilterLab
 
 MODULE = "filter_lab"
+READER = {"has_touch": True}
 CAMERA = """() => {
   const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
   const context = canvas.getContext('2d');
@@ -33,39 +34,19 @@ REFUSED = """() => {
 each_language = pytest.mark.parametrize("lang", ["ja", "ko"])
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(MODULE)
-    write_pages(folder, names=["FilterLab"])
-    with serve(folder) as address:
-        yield address
+opened = partial(open_page, MODULE)
 
 
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root, has_touch=True)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str = "ja", **values: object) -> Page:
-    fragment = "&".join(f"{MODULE}.{name}={value}" for name, value in values.items())
-    page = visitor.open(f"{lang}-{MODULE}.html#{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
-
-
-def drawn(page: Page, number: int) -> np.ndarray:
+def screen(page: Page, number: int) -> np.ndarray:
     """The bytes of the original (0) or the result (1): (192, 192, 3)."""
-    page.wait_for_timeout(80)
+    drawn(page)
     address = page.locator(".fl-holder canvas").nth(number).evaluate("(canvas) => canvas.toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))).convert("RGB"))
 
 
 def original(page: Page) -> np.ndarray:
     """The numbers behind it: they are hundredths, so the bytes tell them."""
-    return (drawn(page, 0)[:, :, 0] / 255).round(2)
+    return (screen(page, 0)[:, :, 0] / 255).round(2)
 
 
 def weight(page: Page) -> np.ndarray:
@@ -85,7 +66,7 @@ def value(page: Page) -> float:
 
 def pixel(page: Page) -> list[int]:
     """Row and column that are written before the products."""
-    page.wait_for_timeout(80)
+    drawn(page)
     return [int(text) for text in re.findall(r"\d+", page.locator(".cw-sum").inner_text())[:2]]
 
 
@@ -105,7 +86,7 @@ def test_results_are_those_of_ops(reader: Reader, lang: str, size: int) -> None:
     assert len(presets) == 9
     for button in presets:
         button.click()
-        result, w = drawn(page, 1).astype(int), weight(page)
+        result, w = screen(page, 1).astype(int), weight(page)
         assert w.shape == (size, size)
         if np.allclose(w, w[0, 0]):  # blur: what is shown is rounded
             w = np.full(w.shape, 1 / w.size)
@@ -166,24 +147,24 @@ def test_a_weight_is_typed_or_slid_and_the_sum_follows(reader: Reader) -> None:
     expect(slider).to_have_value("0")  # Enter has led to the cell below, at row 2, column 2
     slider.focus()
     page.keyboard.press("End")
-    page.wait_for_timeout(80)
+    drawn(page)
     w = np.array([[0, 0, 0], [0, 1, -2.5], [0, 0, 5]])
     assert np.array_equal(weight(page), w)
     assert page.locator(".cw-say b").inner_text() == "3.5"
     page.get_by_role("button", name="합을 1로").click()
-    page.wait_for_timeout(80)
+    drawn(page)
     assert np.allclose(weight(page), w / 3.5, atol=0.0051) and page.locator(".cw-say b").inner_text() == "1"
     page.get_by_role("button", name="부호를 반대로").click()
     page.get_by_role("button", name="행과 열 바꾸기").click()
     page.get_by_role("button", name="5×5").click()
-    page.wait_for_timeout(80)
+    drawn(page)
     grown = np.pad(-w.T / 3.5, 1)
     assert np.allclose(weight(page), grown, atol=0.0051)
     x = original(page)
     row, col = pixel(page)
     assert abs(value(page) - filtered(x, grown)[row, col]) <= 0.0051
     page.get_by_role("button", name="3×3").click()
-    page.wait_for_timeout(80)
+    drawn(page)
     assert np.allclose(weight(page), -w.T / 3.5, atol=0.0051)
 
 
@@ -201,8 +182,7 @@ def test_an_own_file_stays_in_the_page(reader: Reader) -> None:
     expect(page.locator("button[aria-pressed=true]").first).to_have_text("自分の画像…")
     x = original(page)
     assert (x[:, :95] == 0).all() and (x[:, 97:] == 0.3).all()  # the middle third, red as gray
-    page.wait_for_timeout(400)
-    assert page.evaluate("location.hash") == "" or "own" not in page.evaluate("location.hash")
+    assert "own" not in written(page)
     assert set(sent) <= {"blob"}
     page.locator("input[type=file]").set_input_files(
         {"name": "mine.png", "mimeType": "image/png", "buffer": b"nothing"}
@@ -220,8 +200,10 @@ def test_the_camera_runs_until_it_is_stopped(reader: Reader) -> None:
     stop.wait_for()
     for shade in (0, 204):
         page.evaluate(f"shade = {shade}")
-        page.wait_for_timeout(250)
-        assert np.abs(original(page) - shade / 255).max() < 0.03
+        for _ in range(100):  # until a frame of that shade comes
+            if filmed := np.abs(original(page) - shade / 255).max() < 0.03:
+                break
+        assert filmed
     stop.click()
     assert page.evaluate("filmed.getTracks().every((track) => track.readyState === 'ended')")
     page.evaluate("shade = 0")
@@ -230,7 +212,7 @@ def test_the_camera_runs_until_it_is_stopped(reader: Reader) -> None:
     page.get_by_role("button", name="カメラ", exact=True).click()
     stop.wait_for()
     page.get_by_role("button", name="写真").click()
-    page.wait_for_timeout(80)
+    drawn(page)
     assert page.evaluate("filmed.getTracks().every((track) => track.readyState === 'ended')")
 
 

@@ -1,41 +1,21 @@
 """The matrix of im2col: its numbers are those of `cnnlab.ops`; windows and pixels lead to each other."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page
-from reading import Reader, serve
-from widget_pages import write_pages
+from reading import Reader
+from widget_pages import open_page
 
 from cnnlab import ops
 from cnnlab.widgets import Im2colExplorer
 
 MODULE = "im2col_explorer"
+READER = {"has_touch": True}
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("im2col")
-    write_pages(folder, names=["Im2colExplorer"])
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root, has_touch=True)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str = "ja", **state: object) -> Page:
-    fragment = "&".join(f"{MODULE}.{name}={value}" for name, value in state.items())
-    page = visitor.open(f"{lang}-{MODULE}.html#{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+opened = partial(open_page, MODULE)
 
 
 def grids(page: Page) -> dict[str, Locator]:

@@ -1,6 +1,7 @@
 """Widgets in the real JupyterLab: what Python changes is drawn, what the reader changes arrives in Python."""
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def lab(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     settings = {name: str(home / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     command += ["--ServerApp.port=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
-    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
     with log.open("wb") as stream:
         server = subprocess.Popen(
             command, stdout=stream, stderr=stream, env={**os.environ, **settings, "HOME": str(home)}, cwd=home
@@ -68,7 +69,8 @@ def _address(server: subprocess.Popen, log: Path, token: str) -> str:
             root = found[0].split("/lab")[0] + "/"
             try:
                 urllib.request.urlopen(f"{root}api/status?token={token}", timeout=10).close()
-                return f"{root}lab/tree/{{}}.ipynb?token={token}"
+                # With a workspace each, or the second notebook would come up beside the first one.
+                return f"{root}lab/workspaces/{{0}}/tree/{{0}}.ipynb?token={token}"
             except urllib.error.URLError:
                 pass
         assert server.poll() is None, said
@@ -89,9 +91,18 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def run(page: Page, number: int) -> None:
-    """Run a cell, as a reader does."""
-    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
-    page.keyboard.press("Shift+Enter")
+    """Run a cell, as a reader does: again, where JupyterLab was still busy and has not noticed."""
+    cell = page.locator(".jp-CodeCell").nth(number)
+    prompt = cell.locator(".jp-InputPrompt")
+    for _ in range(10):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        try:
+            expect(prompt).not_to_have_text(re.compile(r"\[ ?\]:"), timeout=5_000)
+            return
+        except AssertionError:
+            continue
+    raise AssertionError(f"cell {number} does not run: {prompt.inner_text()}")
 
 
 def open_and_show(page: Page, lab: str, name: str) -> None:

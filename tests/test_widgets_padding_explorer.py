@@ -1,18 +1,19 @@
 """Where windows fit: the grids and the formula that are shown are those of `cnnlab.ops`."""
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
-from reading import Reader, serve
-from widget_pages import write_pages
+from playwright.sync_api import Locator, Page, expect
+from reading import Reader
+from widget_pages import drawn, fragment, open_page
 
 from cnnlab import ops
 from cnnlab.shapes import conv_output_size
 from cnnlab.widgets import PaddingExplorer
 
 MODULE = "padding_explorer"
+READER = {"has_touch": True, "reduced_motion": "reduce"}
 # size, kernel, stride, padding, dilation
 SETTINGS = [
     (8, 3, 2, 0, 1),
@@ -28,37 +29,13 @@ MARKED = """(grid, name) => [...grid.querySelectorAll('.cw-row')].map((row) =>
   [...row.children].map((cell) => cell.classList.contains(name)))"""
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(MODULE)
-    write_pages(folder, names=["PaddingExplorer"])
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root, has_touch=True, reduced_motion="reduce")
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str, **values: object) -> Page:
-    page = visitor.open(f"{lang}-{MODULE}.html#{fragment(**values)}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
-
-
-def fragment(**values: object) -> str:
-    return "&".join(f"{MODULE}.{name}={str(value).lower()}" for name, value in values.items())
+opened = partial(open_page, MODULE)
 
 
 def turn_to(page: Page, **values: object) -> None:
     """What a link inside the page does."""
-    page.evaluate(
-        "(text) => new Promise((done) => { location.hash = text; setTimeout(done, 60); })", fragment(**values)
-    )
+    page.evaluate("(text) => { location.hash = text; }", fragment(MODULE, **values))
+    drawn(page)
 
 
 def grid(page: Page, role: str) -> Locator:
@@ -126,7 +103,7 @@ def test_pointer_finger_and_keys_move_the_window(reader: Reader, lang: str) -> N
     x = np.pad(numbers(page, "input")[1:-1, 1:-1], 1)
 
     def agrees(row: int, col: int) -> None:
-        page.wait_for_timeout(60)
+        drawn(page)
         assert window_at(page) == (row, col)
         lit = np.array(grid(page, "input").evaluate(MARKED, "cw-lit"))
         assert np.argwhere(lit).min(axis=0).tolist() == [2 * row, 2 * col] and lit.sum() == 9
@@ -153,7 +130,7 @@ def test_pointer_finger_and_keys_move_the_window(reader: Reader, lang: str) -> N
     stride = page.locator("input[data-trait=stride]")
     stride.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(60)
+    drawn(page)
     assert len(numbers(page, "output")) == conv_output_size(8, 3, 3, 1)
 
 

@@ -1,15 +1,15 @@
 """The widget of chapter 05 shows the numbers of `cnnlab.ops`, however it is driven."""
 
 import re
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from playwright.sync_api import Browser, Page, expect
-from reading import Reader, serve
-from widget_pages import write_pages
+from playwright.sync_api import Page, expect
+from reading import Reader
+from widget_pages import open_page
 
 from cnnlab import ops
 
@@ -19,32 +19,12 @@ COURSE = np.array([[7, 1, 2, 0, 5, 2], [3, 0, 4, 1, 3, 1], [6, 2, 8, 3, 2, 1], [
 LINE = np.array([[0, 0, 1, 1, 1, 0, 0, 0]] * 4)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp(MODULE)
-    write_pages(folder)
-    with serve(folder) as address:
-        yield address
-
-
 @pytest.fixture(params=["ja", "ko"])
 def lang(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture
-def reader(browser: Browser, root: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    visitor = Reader(browser, root, **getattr(request, "param", {}))
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str, **state: object) -> Page:
-    fragment = "&".join(f"{MODULE}.{name}={value}" for name, value in state.items())
-    page = visitor.open(f"{lang}-{MODULE}.html#{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+opened = partial(open_page, MODULE)
 
 
 def moved(x: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -155,7 +135,7 @@ def test_all_or_nothing_of_a_line(reader: Reader) -> None:
 
 def test_what_has_left_has_not_moved_along(reader: Reader) -> None:
     x = np.array([[0, 0, 0, 4]] * 4)
-    page = opened(reader, "ja", x=";".join(",".join(map(str, line)) for line in x), right=1)
+    page = opened(reader, "ja", x=x, right=1)
     assert check(page, x, 0, 1) == 2
     assert re.findall(r"\d+", verdict(page)) == ["4", "2"]
 

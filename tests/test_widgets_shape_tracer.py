@@ -11,10 +11,10 @@ import traitlets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Locator, Page, expect
-from reading import Reader, serve
+from reading import Reader
 from torch import nn
 from torchvision import models as zoo
-from widget_pages import DARK, LIGHT, PAGE, write_scripts
+from widget_pages import LANGUAGES, imported, open_page, write_page
 
 from cnnlab.i18n import catalogue, speaking
 from cnnlab.models import AlexNet, LeNet, multiply_adds
@@ -25,25 +25,13 @@ from cnnlab.widgets.shape_tracer import MOST_LAYERS, PATTERN, PRESETS, TASK, TAS
 ERRORS = (RuntimeError, ValueError, AssertionError)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("tracer")
-    write_scripts(folder / "widgets")
-    for lang in ("ja", "ko"):
+@pytest.fixture(scope="module", autouse=True)
+def pages(widget_folder: Path) -> None:
+    """Pages with all networks, and with the task alone."""
+    for lang in LANGUAGES:
         with speaking(lang):
-            for name, widget in {"all": ShapeTracer(), "task": ShapeTracer(network=TASK)}.items():
-                page = PAGE.format(lang=lang, name=name, light=LIGHT, dark=DARK, widget=widget.to_html())
-                Path(folder, f"{lang}-{name}.html").write_text(page, encoding="utf-8")
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str, request: pytest.FixtureRequest) -> Iterator[Reader]:
-    visitor = Reader(browser, root, **getattr(request, "param", {}))
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
+            write_page(widget_folder, lang, "all", ShapeTracer())
+            write_page(widget_folder, lang, "task", ShapeTracer(network=TASK))
 
 
 phone = pytest.mark.parametrize(
@@ -51,20 +39,15 @@ phone = pytest.mark.parametrize(
 )
 
 
-def opened(visitor: Reader, name: str, fragment: str = "") -> Page:
-    page = visitor.open(f"{name}.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
-    return page
+def opened(visitor: Reader, name: str, end: str = "") -> Page:
+    lang, kind = name.split("-")
+    return open_page(kind, visitor, lang, end)
 
 
 @pytest.fixture(scope="module")
 def module(browser: Browser, root: str) -> Iterator[Page]:
-    """A page in which `tracer` is the module."""
-    page = browser.new_page()
-    page.goto(f"{root}ja-all.html")
-    page.evaluate("async () => { window.tracer = await import('./widgets/shape_tracer.mjs'); }")
-    yield page
-    page.close()
+    with imported(browser, root, "shape_tracer") as page:
+        yield page
 
 
 # ---------------------------------------------------------------- the same network in PyTorch
@@ -130,9 +113,9 @@ def networks(draw: st.DrawFn) -> str:
     return text
 
 
-TRACE = """(text) => tracer.trace(tracer.parse(text)).map((step) => ({
+TRACE = """(text) => module.trace(module.parse(text)).map((step) => ({
   shape: step.shape ?? null, parameters: step.parameters, adds: step.multiplyAdds, error: step.error ?? null,
-  dead: step.dead ?? false, r: step.r, code: step.shape ? tracer.code(step) : "", kind: step.layer.kind }))"""
+  dead: step.dead ?? false, r: step.r, code: step.shape ? module.code(step) : "", kind: step.layer.kind }))"""
 
 
 def compare(module: Page, text: str) -> None:
@@ -160,9 +143,9 @@ def compare(module: Page, text: str) -> None:
 def test_sizes_and_errors_are_those_of_pytorch(module: Page, text: str) -> None:
     compare(module, text)
     assert module.evaluate(
-        "(text) => tracer.write(tracer.parse(tracer.write(tracer.parse(text))))", text
-    ) == (module.evaluate("(text) => tracer.write(tracer.parse(text))", text))
-    assert parse(module.evaluate("(text) => tracer.write(tracer.parse(text))", text))
+        "(text) => module.write(module.parse(module.write(module.parse(text))))", text
+    ) == (module.evaluate("(text) => module.write(module.parse(text))", text))
+    assert parse(module.evaluate("(text) => module.write(module.parse(text))", text))
 
 
 @pytest.mark.parametrize("text", [text for _, text in PRESETS.values()], ids=list(PRESETS))
@@ -345,7 +328,7 @@ def test_with_the_keyboard_layers_are_added_and_moved(reader: Reader) -> None:
     expect(row(page, "fc1").locator("p.cw-warn")).to_contain_text("2592")
     assert shown(page, "layer") == ["in", "conv1", "flatten", "fc1"]
     assert "2592" in row(page, "fc1").locator("p.cw-warn").inner_text()
-    page.wait_for_function("location.hash.includes('linear')")
+    page.wait_for_function("decodeURIComponent(location.hash).includes('flatten; linear')")
     page.reload()
     page.wait_for_selector(".cw-host[data-ready]")
     assert shown(page, "layer") == ["in", "conv1", "flatten", "fc1"]

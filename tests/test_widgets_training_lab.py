@@ -2,7 +2,6 @@
 without, from a server and from a folder, and a learning rate that is too large is called that."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from playwright.sync_api import Browser, Page, expect
-from reading import Reader, serve
+from reading import Reader
 from sklearn.datasets import load_digits
-from widget_pages import write_pages
+from widget_pages import open_page
 
 from cnnlab import i18n
 from cnnlab.widgets.training_lab import SHAPES
@@ -22,41 +21,22 @@ SECONDS = 30  # in which the held-out digits have to be learned
 each_language = pytest.mark.parametrize("lang", ["ja", "ko"])
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("lab")
-    write_pages(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def root(folder: Path) -> Iterator[str]:
-    with serve(folder) as address:
-        yield address
-
-
-@pytest.fixture
-def reader(browser: Browser, root: str) -> Iterator[Reader]:
-    visitor = Reader(browser, root)
-    yield visitor
-    visitor.context.close()
-    assert visitor.troubles == []
-
-
-def opened(visitor: Reader, lang: str = "ja", state: str = "") -> Page:
-    fragment = "#" + "&".join(f"training_lab.{part}" for part in state.split()) if state else ""
-    page = visitor.open(f"{lang}-training_lab.html{fragment}")
-    page.wait_for_selector(".cw-host[data-ready]")
+def opened(visitor: Reader, lang: str = "ja", **state: object) -> Page:
+    page = open_page("training_lab", visitor, lang, **state)
     page.wait_for_function("document.querySelector('.cw-sum').textContent !== ''")
     return page
 
 
 def told(page: Page, lang: str = "ja") -> dict[str, float]:
+    return numbers_in(page.locator(".cw-sum").inner_text(), lang)
+
+
+def numbers_in(text: str, lang: str) -> dict[str, float]:
     """The numbers in the sentence about the state."""
     sentence = i18n.catalogue(lang)["widgets.training_lab.state"]
     pieces = re.split(r"\{(\w+)\}", sentence)
     pieces = [rf"(?P<{piece}>NaN|[\d.]+)" if k % 2 else re.escape(piece) for k, piece in enumerate(pieces)]
-    found = re.fullmatch("".join(pieces), page.locator(".cw-sum").inner_text())
+    found = re.fullmatch("".join(pieces), text)
     return {key: float(text) for key, text in found.groupdict().items()}
 
 
@@ -162,25 +142,28 @@ def test_the_seed_decides(reader: Reader) -> None:
 
 def learned(page: Page, lang: str) -> None:
     page.locator(".cw-go").click()
-    page.wait_for_function(
-        "(least) => Number(document.querySelector('.cw-sum').textContent.match(/([\\d.]+)%/)[1]) >= least",
+    reached = page.wait_for_function(
+        """(least) => {
+          const told = document.querySelector('.cw-sum').textContent;
+          return Number(told.match(/([\\d.]+)%/)[1]) >= least && told;
+        }""",
         arg=95,
         timeout=1000 * SECONDS,
     )
+    found = numbers_in(reached.json_value(), lang)
+    assert found["right"] / found["all"] >= 0.95 and found["all"] == 360
     page.locator(".cw-go").click()
     expect(page.locator(".cw-go")).to_have_text(label(lang, "go_on"))
-    found = told(page, lang)
-    assert found["right"] / found["all"] >= 0.92 and found["all"] == 360  # a few more steps than to the 95 %
     answers = page.locator(".cw-digit span").all_inner_texts()
     wrong = page.locator(".cw-digit.cw-wrong").count()
     bunch = load_digits()
     held_out = bunch.target[::5][4::18]
-    assert (np.array(list(map(int, answers))) != held_out).sum() == wrong <= 8
+    assert (np.array(list(map(int, answers))) != held_out).sum() == wrong <= 5
 
 
 @pytest.mark.parametrize(("lang", "scheme"), [("ja", "http"), ("ko", "file")])
-def test_learns_in_a_worker(browser: Browser, folder: Path, root: str, lang: str, scheme: str) -> None:
-    visitor = Reader(browser, root if scheme == "http" else folder.as_uri() + "/")
+def test_learns_in_a_worker(browser: Browser, widget_folder: Path, root: str, lang: str, scheme: str) -> None:
+    visitor = Reader(browser, root if scheme == "http" else widget_folder.as_uri() + "/")
     page = opened(visitor, lang)
     assert len(page.workers) == 1 and page.workers[0].url.startswith("blob:" if scheme == "http" else "data:")
     learned(page, lang)
@@ -263,7 +246,7 @@ def test_settings_change_while_it_runs(reader: Reader) -> None:
 
 @each_language
 def test_a_learning_rate_that_is_too_large_is_called_that(reader: Reader, lang: str) -> None:
-    page = opened(reader, lang, "lr=10")
+    page = opened(reader, lang, lr=10)
     page.locator(".cw-go").click()
     warning = page.locator(".cw-warn")
     expect(warning).to_contain_text(label(lang, "trouble_dead").split("{step}")[0])
@@ -316,5 +299,8 @@ def test_in_a_notebook_and_closed_there(reader: Reader) -> None:
     page.locator("#cell .cw-buttons button").nth(1).click()
     page.wait_for_function("document.querySelector('#cell .cw-sum').textContent.match(/\\d+/)[0] === '1'")
     page.evaluate("close_it()")
-    page.wait_for_timeout(300)
+    for _ in range(100):
+        if len(page.workers) == 1:
+            break
+        page.wait_for_timeout(100)
     assert len(page.workers) == 1

@@ -18,8 +18,6 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
-from .figures import palette
-
 GENERATED = "generated.css"
 ICONS = Path(pydata_sphinx_theme.__file__).parent.joinpath(
     "theme/pydata_sphinx_theme/static/vendor/fontawesome/webfonts/fa-solid-900.ttf"
@@ -131,8 +129,9 @@ def math_css(pages: list[str]) -> str:
 
 def figure_css() -> str:
     """The colours of the figures in both themes; paper is always light."""
-    colours = palette()
-    light, dark = ("".join(f"--fig-{role}:{pair[i]};" for role, pair in colours.items()) for i in (0, 1))
+    from cnnlab.figures.style import variables
+
+    light, dark = variables()
     return (
         f':root{{{light}}}\nhtml[data-theme="dark"]{{{dark}}}\n@media print{{html[data-theme]{{{light}}}}}\n'
     )

@@ -22,7 +22,7 @@
     if (typeof value === "boolean") return { true: true, false: false }[text];
     if (typeof value === "number") {
       const found = numberOf(text);
-      return Number.isInteger(value) && spec.integer && !Number.isInteger(found) ? undefined : found;
+      return spec.integer && !Number.isInteger(found) ? undefined : found;
     }
     if (typeof value === "string") return spec.options ? spec.options.find((option) => option === text) : spec.pattern && new RegExp(spec.pattern).test(text) ? text : undefined;
     if (Array.isArray(value)) {
@@ -102,20 +102,17 @@
   };
   const later = () => (waiting ||= setTimeout(writeAddress, 300)); // browsers forbid more than a few a second
 
-  const addressed = () => {
-    const values = new URLSearchParams(location.hash.slice(1));
-    return [...values.keys()].some((key) => models.some(({ id }) => key.startsWith(`${id}.`))) ? values : null;
-  };
+  const show = (host) => host.scrollIntoView({ block: "center", behavior: "instant" });
 
-  /* Takes what the address says; returns the widget that it leads to. */
+  /* Takes what the address says; returns the widget that it leads to, or null. */
   const readAddress = (hosts) => {
-    const values = addressed();
-    if (!values) return null;
+    const values = new URLSearchParams(location.hash.slice(1));
+    const first = models.findIndex(({ id }) => [...values.keys()].some((key) => key.startsWith(`${id}.`)));
+    if (first < 0) return null;
     ownAddress = location.hash;
     models.forEach((model) => model.take(values));
-    const first = hosts[models.findIndex(({ id }) => [...values.keys()].some((key) => key.startsWith(`${id}.`)))];
-    first.scrollIntoView({ block: "center", behavior: "instant" });
-    return first;
+    show(hosts[first]);
+    return hosts[first];
   };
 
   /* --- modules ---------------------------------------------------------------------------------------- */
@@ -129,6 +126,8 @@
       script.onerror = () => reject(new Error(`${script.src} cannot be loaded`));
       document.head.append(script);
     });
+  const load = (name) => (location.protocol === "file:" ? fromDisk(name) : import(`${base}${name}.mjs`));
+
   /* The style sheet, with the first widget. */
   let styled = null;
   const style = () =>
@@ -137,7 +136,6 @@
       link.onload = link.onerror = resolve;
       document.head.append(link);
     }));
-  const load = (name) => (location.protocol === "file:" ? fromDisk(name) : import(`${base}${name}.mjs`));
 
   const start = () => {
     const hosts = [...document.querySelectorAll(".cw-host[data-widget]")];
@@ -155,7 +153,7 @@
         const [module] = await Promise.all([load(host.dataset.widget), style()]);
         await module.default.render({ model: models[hosts.indexOf(host)], el: host });
         host.dataset.ready = "";
-        if (host === target) host.scrollIntoView({ block: "center", behavior: "instant" }); // now that it has its height
+        if (host === target) show(host); // now that it has its height
       } catch (error) {
         console.error(error); // the picture stays
       }

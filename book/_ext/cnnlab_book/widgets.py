@@ -24,12 +24,11 @@ def draw_pictures(app: Sphinx, doctree: nodes.document) -> None:
     """Give the picture that stands in a widget's place the colours of the theme."""
     hosts = [node for node in doctree.findall(nodes.raw) if HOST.search(node.rawsource or node.astext())]
     for number, node in enumerate(hosts):
-        text = node.astext()
-        if "<svg" not in text:
+        before, start, rest = node.astext().partition("<svg")
+        if not start:
             continue
-        before, svg = text[: text.index("<svg")], text[text.index("<svg") :]
-        svg, after = svg[: svg.rindex("</svg>") + 6], svg[svg.rindex("</svg>") + 6 :]
-        drawn = inline_svg(svg, f"widget-{number}-", f"widget-{number}-text", palette())
+        svg, end, after = rest.rpartition("</svg>")
+        drawn = inline_svg(start + svg + end, f"widget-{number}-", f"widget-{number}-text", palette())
         before = before.replace("<p>", f'<p id="widget-{number}-text">', 1)
         node.children[:] = [nodes.Text(before + drawn + after)]
 

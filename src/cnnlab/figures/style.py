@@ -61,6 +61,12 @@ SETTINGS = {
 }
 
 
+def variables() -> tuple[str, str]:
+    """The colours as CSS variables, ``--fig-input:#1f65ad;…``: for light paper, for dark paper."""
+    light, dark = ("".join(f"--fig-{role}:{pair[k]};" for role, pair in PALETTE.items()) for k in (0, 1))
+    return light, dark
+
+
 def colour(role: str) -> str:
     """The light colour of a role."""
     if role not in PALETTE:

@@ -1,7 +1,7 @@
 /* A gradient at an output flows back: into the input's gradient and into the filter's (chapter 07). */
 
 import { col2im, conv2dBackward, convOutputSize, fromRows, linear, tensor, toRows } from "./core.mjs";
-import { MovingWindow, NumberGrid, button, check, choice, chooser, controls, frame, h, number, player, reveal, slider, typed } from "./ui.mjs";
+import { MovingWindow, NumberGrid, bracketed, button, buttonRow, check, choice, chooser, clamp, controls, following, frame, h, number, replaced, reveal, slider, steps, typed } from "./ui.mjs";
 
 const table = (rows, cols, value) => Array.from({ length: rows }, () => Array(cols).fill(value));
 const PLAIN = { stride: 1, padding: 0 };
@@ -22,7 +22,6 @@ const framed = (rows, P) => {
   const blank = table(P, rows[0].length + 2 * P, 0);
   return [...blank, ...rows.map((line) => [...Array(P).fill(0), ...line, ...Array(P).fill(0)]), ...blank];
 };
-const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
 
 /* All that is shown, from the state of the model. Images have their padding around them. */
 function lookAt(get) {
@@ -65,7 +64,7 @@ function render(context) {
   const chooseOutput = (row, col) => w.set({ row, col, explain: "output" });
   const setGrad = (value) => {
     const { grad, row, col } = look();
-    grad[row][col] = Math.min(Math.max(value, -99), 99);
+    grad[row][col] = clamp(value, -99, 99);
     w.set({ grad, explain: "output" });
   };
   const toggle = () => setGrad(look().g ? 0 : 1);
@@ -95,10 +94,7 @@ function render(context) {
   const name = h("span", {});
 
   const edit = (trait, P = () => 0) => (row, col, value) => {
-    const rows = structuredClone(w.get(trait));
-    const [r, c] = [row - P(), col - P()];
-    if (rows[r]?.[c] !== undefined) rows[r][c] = value ?? rows[r][c];
-    w.set({ [trait]: rows });
+    w.set({ [trait]: replaced(w.get(trait), row - P(), col - P(), value) });
     update(); // what was typed may have been put back
   };
   const padding = () => w.get("padding");
@@ -118,10 +114,9 @@ function render(context) {
   });
 
   /* A padded image in which a pixel can be chosen; the zeros around it cannot. */
-  const clampTo = (value, length) => Math.min(Math.max(value, 0), length - 1);
   const choosePixel = (row, col) => {
     const { P, H, W } = look();
-    w.set({ pixel_row: clampTo(row - P, H), pixel_col: clampTo(col - P, W), explain: "pixel" });
+    w.set({ pixel_row: clamp(row - P, 0, H - 1), pixel_col: clamp(col - P, 0, W - 1), explain: "pixel" });
   };
   const gradX = new NumberGrid(w, { label: t("grad_x"), role: "gradient" });
   const tellX = chooser(gradX, {
@@ -155,7 +150,7 @@ function render(context) {
   function sumOf(left, terms, kind, total) {
     const kept = terms.length > LONG ? terms.filter(([g]) => g) : terms;
     const nodes = kept.flatMap(([g, value], k) => [
-      k ? " + " : "", h("span", { class: "cw-term" }, coloured("gr", signed(g)), ...(value === undefined ? [] : ["·", coloured(kind, signed(value))])),
+      k ? " + " : "", h("span", { class: "cw-term" }, coloured("gr", bracketed(g)), ...(value === undefined ? [] : ["·", coloured(kind, bracketed(value))])),
     ]);
     if (kept.length < terms.length) nodes.push(" ", t("zeros_left_out"));
     if (kept.length) nodes.push(" = ");
@@ -186,7 +181,7 @@ function render(context) {
     const part = (ranges) => `[${ranges.map(([from, to]) => `${from}:${to}`).join(", ")}]`;
     const cut = rows[1] - rows[0] < s.KH || cols[1] - cols[0] < s.KW;
     const inside = cut ? part([rows.map((k) => k - top), cols.map((k) => k - left)]) : "";
-    const line = (to, from, kind) => h("div", {}, h("b", {}, to), " += ", coloured("gr", signed(s.g)), " · ", coloured(kind, from));
+    const line = (to, from, kind) => h("div", {}, h("b", {}, to), " += ", coloured("gr", bracketed(s.g)), " · ", coloured(kind, from));
     return [
       h("div", {}, t("from_output", { row: s.row, col: s.col, g: number(s.g) })),
       line(`grad_x${part([rows, cols])}`, `weight${inside}`, "fi"),
@@ -196,7 +191,7 @@ function render(context) {
   const written = (sum) => h("div", {}, ...sum.nodes);
   function rowLines(s) {
     const row = s.matrix[s.now].map((value) => number(value)).join(", ");
-    const line = h("div", {}, h("b", {}, `G[${s.row}, ${s.col}]`), " · ", coloured("fi", "weight"), " = ", coloured("gr", signed(s.g)), " · ", coloured("fi", "weight"), ` = (${row})`);
+    const line = h("div", {}, h("b", {}, `G[${s.row}, ${s.col}]`), " · ", coloured("fi", "weight"), " = ", coloured("gr", bracketed(s.g)), " · ", coloured("fi", "weight"), ` = (${row})`);
     return [line, h("div", {}, t("row_added", { row: s.row, col: s.col, done: s.now + 1, all: s.OH * s.OW })), written(pixelSum(s))];
   }
 
@@ -279,10 +274,10 @@ function render(context) {
   /* --- controls --- */
 
   const next = () => {
-    const { now, OH, OW } = look();
-    const place = (now + 1) % (OH * OW);
-    chooseOutput(Math.floor(place / OW), place % OW);
-    return place < OH * OW - 1;
+    const { OH, OW, row: m, col: q } = look();
+    const { row, col, last } = following([OH, OW], [m, q]);
+    chooseOutput(row, col);
+    return !last;
   };
   const stepped = () => {
     next();
@@ -298,9 +293,9 @@ function render(context) {
       h("div", { class: "cw-lines" }, h("div", { class: "cw-row-of cw-flow" }, filter.el, times[0], tall, towards, gradX.el, counts.el), second)
     ),
     explain,
-    controls(h("div", { class: "cw-buttons" }, button(t("step"), stepped), player(w, next)), alone),
+    controls(steps(w, next, { once: stepped }), alone),
     controls(slider(w, "stride"), slider(w, "padding")),
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets))
+    buttonRow(t("presets"), presets)
   );
   w.watch(SHOWN, update);
   return w.close;

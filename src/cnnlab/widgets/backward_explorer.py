@@ -5,10 +5,9 @@ import traitlets
 
 from cnnlab import figures, ops
 from cnnlab.shapes import conv_output_size
+from cnnlab.widgets.conv_explorer import W, X
 from cnnlab.widgets.widget import Grid, Widget
 
-X = [[1, 0, 2, 1], [2, 1, 0, 3], [0, 3, 1, 1], [1, 2, 0, 2]]
-W = [[1, 0, 1], [0, 2, 0], [1, 0, -1]]
 G = [[0, 0], [3, 0]]
 
 

@@ -1,7 +1,7 @@
 /* Which image, which filter and which channels meet in one number of the output (chapter 04). */
 
 import { conv2d, convOutputSize, tensor, toRows } from "./core.mjs";
-import { NumberGrid, button, choice, chooser, controls, frame, h, number, slider } from "./ui.mjs";
+import { ARROWS, NumberGrid, bracketed, button, buttonRow, choice, chooser, controls, frame, grouped, h, number, slider } from "./ui.mjs";
 
 const PRESETS = {
   one: { N: 1, C: 1, OC: 1, K: 3, H: 6, kind: "all" },
@@ -115,7 +115,7 @@ class Sheets {
   }
 
   _key(event, row, col) {
-    const way = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const way = ARROWS[event.key];
     if (!way) return;
     event.preventDefault();
     const next = this.cells[row + way[0]]?.[col + way[1]];
@@ -228,8 +228,8 @@ function render(context) {
     });
     sum.replaceChildren(
       `out[${n}, ${oc}, ${row}, ${col}] = `,
-      ...partial.slice(0, seen.length).flatMap((v) => [h("b", {}, signed(v)), " + "]),
-      h("span", { class: "cw-fi" }, `${t("bias")} ${signed(bias.data[oc])}`),
+      ...partial.slice(0, seen.length).flatMap((v) => [h("b", {}, bracketed(v)), " + "]),
+      h("span", { class: "cw-fi" }, `${t("bias")} ${bracketed(bias.data[oc])}`),
       " = ", h("span", { class: "cw-ou" }, number(value))
     );
   }
@@ -241,7 +241,7 @@ function render(context) {
     block("→", "output", output, h("p", { class: "ce-note" }, t("hint"))),
   ];
   w.body.append(
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets)),
+    buttonRow(t("presets"), presets),
     sliders,
     controls(choice(w, "kind")),
     h("div", { class: "ce-blocks" }, ...blocks),
@@ -253,8 +253,6 @@ function render(context) {
   w.watch([...SHAPE, "n", "oc", "row", "col"], numbers);
   return w.close;
 }
-
-const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
 
 /* A channel of the window, the filter's channel for it, and their products' sum. */
 function meeting(w) {
@@ -306,7 +304,7 @@ function countsOf(w) {
     const product = (names, how) => joined(names.map(how), "×");
     const parameters = s.OC * (s.own ? 1 : s.C) * s.K * s.K + s.OC;
     const operations = s.N * s.O * s.O * (parameters - s.OC);
-    const total = (count) => h("span", { class: "ce-total" }, count.toLocaleString("en-US"));
+    const total = (count) => h("span", { class: "ce-total" }, grouped(count));
     lines.side.replaceChildren(
       letter("OH"), " = ", letter("OW"), " = ", letter("H"), " − ", letter("K"), " + 1 = ", digit("H"), " − ", digit("K"), " + 1 = ", total(s.O)
     );

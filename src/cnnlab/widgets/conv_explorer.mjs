@@ -1,7 +1,7 @@
 /* A window moves over numbers; the products and their sum are written out (chapter 02). */
 
 import { conv2d, fromRows, tensor, toRows } from "./core.mjs";
-import { MovingWindow, NumberGrid, button, check, controls, field, frame, h, number, player } from "./ui.mjs";
+import { MovingWindow, NumberGrid, bracketed, button, buttonRow, check, controls, field, following, frame, h, number, replaced, steps } from "./ui.mjs";
 
 const PRESETS = {
   course: [[1, 0, 1], [0, 2, 0], [1, 0, -1]],
@@ -11,7 +11,7 @@ const PRESETS = {
 };
 
 /* Turned upside down and left to right. */
-export const flipped = (rows) => rows.map((row) => [...row].reverse()).reverse();
+const flipped = (rows) => rows.map((row) => [...row].reverse()).reverse();
 
 function render(context) {
   const w = frame(context, "conv_explorer");
@@ -22,9 +22,7 @@ function render(context) {
   const index = () => places().map((count, axis) => Math.min(w.get(["row", "col"][axis]), count - 1));
 
   const edit = (name) => (row, col, value) => {
-    const rows = structuredClone(w.get(name));
-    rows[row][col] = value ?? rows[row][col];
-    w.set({ [name]: rows });
+    w.set({ [name]: replaced(w.get(name), row, col, value) });
     update(); // what was typed may have been put back
   };
   const input = new NumberGrid(w, { label: t("input"), role: "input", onedit: edit("x") });
@@ -45,11 +43,9 @@ function render(context) {
   const sum = h("p", { class: "cw-say cw-sum" });
 
   const next = () => {
-    const [rows, cols] = places();
-    const [row, col] = index();
-    const place = (row * cols + col + 1) % (rows * cols);
-    w.set({ row: Math.floor(place / cols), col: place % cols });
-    return place < rows * cols - 1;
+    const { row, col, last } = following(places(), index());
+    w.set({ row, col });
+    return !last;
   };
   const presets = Object.entries(PRESETS).map(([name, weight]) => button(t(`preset_${name}`), () => w.set({ weight, row: 0, col: 0 })));
 
@@ -60,18 +56,17 @@ function render(context) {
     input.set(x);
     input.mark((r, c) => (inside(r, c) ? "cw-lit" : ""));
     filter.label(t(w.get("flip") ? "filter_flipped" : "filter"));
-    filter.set(w.get("flip") ? flipped(w.get("weight")) : w.get("weight"));
+    filter.set(weight);
     output.set(out.map((line, r) => line.map((value, c) => (before(r, c) ? value : null))));
     output.mark((r, c) => (r === row && c === col ? "cw-here" : before(r, c) ? "" : "cw-empty"));
     frameOf.update();
-    const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
     const products = weight.flatMap((line, i) =>
       line.flatMap((value, j) => [
-        h("span", { class: "cw-in" }, signed(x[row + i][col + j])), "·", h("span", { class: "cw-fi" }, signed(value)),
+        h("span", { class: "cw-in" }, bracketed(x[row + i][col + j])), "·", h("span", { class: "cw-fi" }, bracketed(value)),
         i === weight.length - 1 && j === line.length - 1 ? "" : " + ",
       ])
     );
-    const bias = w.get("bias") ? [" + ", signed(w.get("bias"))] : [];
+    const bias = w.get("bias") ? [" + ", bracketed(w.get("bias"))] : [];
     sum.replaceChildren(...products, ...bias, " = ", h("span", { class: "cw-ou" }, number(out[row][col])));
   }
 
@@ -79,11 +74,11 @@ function render(context) {
     h("div", { class: "cw-row-of" }, input.el, filter.el, output.el),
     sum,
     controls(
-      h("div", { class: "cw-buttons" }, button(t("step"), next), player(w, next)),
+      steps(w, next),
       field(w, "bias"),
       check(w, "flip")
     ),
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets))
+    buttonRow(t("presets"), presets)
   );
   w.watch(["x", "weight", "bias", "row", "col", "flip"], update);
   return w.close;

@@ -1,7 +1,7 @@
 /* A digit is drawn and read by a trained network, every number of which can be asked for its reasons (chapter 12). */
 
 import { COVER, GRID, LAYERS, PLACES, covered, forward, gradient, inked, origin, point, prepared, withoutLast, SIDE } from "./digit_reader.mjs";
-import { MovingWindow, NumberGrid, button, choice, controls, drag, drawPixels, frame, h, largest, number } from "./ui.mjs";
+import { ARROWS, MovingWindow, NumberGrid, button, choice, clamp, controls, drag, drawPixels, frame, h, largest, number } from "./ui.mjs";
 
 /* One of each from scikit-learn's digits. */
 const SAMPLES = [
@@ -53,7 +53,7 @@ function pad(w) {
     w.set({ drawing: `${drawing === w.spec.drawing.value ? "" : drawing}~` });
   };
   const add = (at) => {
-    const next = point(at.map((value) => Math.min(Math.max(Math.floor(value), 0), GRID - 1)));
+    const next = point(at.map((value) => clamp(Math.floor(value), 0, GRID - 1)));
     if (next !== last) w.set({ drawing: w.get("drawing") + next });
     last = next;
   };
@@ -82,10 +82,10 @@ function pad(w) {
   };
   canvas.addEventListener("blur", lift);
   canvas.addEventListener("keydown", (event) => {
-    const way = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
+    const way = ARROWS[event.key];
     if (way) {
-      pen.col = Math.min(Math.max(pen.col + 2 * way[0], 0), GRID - 1);
-      pen.row = Math.min(Math.max(pen.row + 2 * way[1], 0), GRID - 1);
+      pen.col = clamp(pen.col + 2 * way[1], 0, GRID - 1);
+      pen.row = clamp(pen.row + 2 * way[0], 0, GRID - 1);
       if (pen.down) add([pen.col, pen.row]);
       w.say(t(pen.down ? "pen_draws" : "pen_moves", { row: pen.row / 2, col: pen.col / 2 }));
     } else if (event.key === " " || event.key === "Enter") {

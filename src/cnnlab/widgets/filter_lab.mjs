@@ -2,10 +2,9 @@
 
 import { conv2d, tensor } from "./core.mjs";
 import { PHOTO } from "./photo.mjs";
-import { NumberGrid, button, choice, controls, drag, drawPixels, frame, h, largest, number } from "./ui.mjs";
+import { ARROWS, NumberGrid, bracketed, button, choice, clamp, controls, drag, drawPixels, frame, h, largest, number } from "./ui.mjs";
 
 const SIZE = 192; // rows and columns of every picture
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const hundredths = (value) => Math.round(100 * value) / 100;
 
 /* --- filters ------------------------------------------------------------------------------------------ */
@@ -193,13 +192,11 @@ class Screen {
   }
 }
 
-const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
-
 /* The products that are not zero, and their sum; the one of the chosen weight is marked. */
 function written(patch, rows, result, chosen) {
   const terms = rows.flatMap((line, a) =>
     line.map((value, b) => [value, h("span", { class: a === chosen[0] && b === chosen[1] ? "fl-term fl-chosen" : "fl-term" },
-      h("span", { class: "cw-in" }, number(patch[a][b])), "·", h("span", { class: "cw-fi" }, signed(value)))])
+      h("span", { class: "cw-in" }, number(patch[a][b])), "·", h("span", { class: "cw-fi" }, bracketed(value)))])
   );
   const shown = terms.filter(([value]) => value !== 0).flatMap(([, term], k) => (k ? [" + ", term] : [term]));
   const near = (value) => Math.abs(value - hundredths(value)) < 1e-5;
@@ -251,7 +248,7 @@ async function render(context) {
   for (const [name, value] of Object.entries({ role: "slider", tabindex: 0, "aria-label": t("pixel"), "aria-valuemin": 0, "aria-valuemax": SIZE * SIZE - 1 }))
     before.mark.setAttribute(name, value);
   before.mark.addEventListener("keydown", (event) => {
-    const way = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const way = ARROWS[event.key];
     if (!way) return;
     event.preventDefault();
     const step = event.shiftKey ? 10 : 1;

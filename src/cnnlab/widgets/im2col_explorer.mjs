@@ -1,7 +1,7 @@
 /* Windows become the rows of a matrix; convolution becomes a matrix product (chapter 06). */
 
 import { col2im, convOutputSize, im2col, linear, tensor, toRows } from "./core.mjs";
-import { MovingWindow, NumberGrid, button, check, chooser, controls, frame, h, number, player, reveal, slider } from "./ui.mjs";
+import { MovingWindow, NumberGrid, bracketed, button, buttonRow, check, chooser, clamp, controls, following, frame, h, number, reveal, slider, steps } from "./ui.mjs";
 
 const PRESETS = {
   chapter: { size: 3, kernel: 2, stride: 1, padding: 0, channels: 1 },
@@ -11,7 +11,6 @@ const PRESETS = {
 };
 const SIZES = ["size", "kernel", "stride", "padding", "channels"];
 const SHOWN = [...SIZES, "x", "x1", "weight", "weight1", "row", "col", "channel", "pixel_row", "pixel_col", "copies"];
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /* The upper left corner of a table, with 0 where it has nothing. */
 const corner = (rows, height, width) =>
@@ -134,10 +133,10 @@ function render(context) {
   const memory = h("div", { class: "cw-say cw-memory" });
 
   const next = () => {
-    const s = look();
-    const r = (s.now + 1) % s.product.data.length;
-    goTo(r, s.OW);
-    return r < s.product.data.length - 1;
+    const { OH, OW, row: m, col: q } = look();
+    const { row, col, last } = following([OH, OW], [m, q]);
+    w.set({ row, col });
+    return !last;
   };
   const stepped = () => {
     next();
@@ -195,11 +194,10 @@ function render(context) {
 
   function write(s) {
     const width = s.vector.data.length;
-    const signed = (value) => (value < 0 ? `(${number(value)})` : number(value));
     const tap = s.placeIn(s.now, s.chosen);
     const products = Array.from(s.vector.data, (value, q) => [
       h("span", { class: q === tap ? "cw-term cw-lit" : "cw-term" },
-        h("span", { class: "cw-in" }, signed(s.matrix.data[s.now * width + q])), "·", h("span", { class: "cw-fi" }, signed(value))),
+        h("span", { class: "cw-in" }, bracketed(s.matrix.data[s.now * width + q])), "·", h("span", { class: "cw-fi" }, bracketed(value))),
       q < width - 1 ? " + " : " = ",
     ]);
     sum.replaceChildren(...products.flat(), h("span", { class: "cw-ou" }, number(s.product.data[s.now])));
@@ -232,13 +230,13 @@ function render(context) {
   const presets = Object.entries(PRESETS).map(([name, values]) => button(t(`preset_${name}`), () => w.set({ ...values, row: 0, col: 0, channel: 0, pixel_row: 1, pixel_col: 1 })));
   w.body.append(
     h("div", { class: "cw-row-of" }, ...channels.map(({ image }) => image.el), ...channels.map(({ weights }) => weights.el)),
-    controls(h("div", { class: "cw-buttons" }, button(t("step"), stepped), player(w, next)), check(w, "copies")),
+    controls(steps(w, next, { once: stepped }), check(w, "copies")),
     h("div", { class: "cw-row-of" }, tall, output.el),
     sum,
     copies,
     memory,
     controls(...SIZES.map((name) => slider(w, name))),
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets))
+    buttonRow(t("presets"), presets)
   );
   w.watch(SHOWN, update);
   return w.close;

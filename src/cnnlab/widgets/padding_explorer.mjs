@@ -1,7 +1,7 @@
 /* Where windows fit, and what the formula of the output size counts (chapter 03). */
 
 import { col2im, conv2d, convOutputSize, fromRows, span, tensor, toRows } from "./core.mjs";
-import { MovingWindow, NumberGrid, button, check, controls, frame, h, number, player, slider } from "./ui.mjs";
+import { MovingWindow, NumberGrid, button, check, controls, following, frame, h, number, slider, steps } from "./ui.mjs";
 
 /* Each of the numbers has its letter of the formula and its colour. */
 const LOOK = { size: ["H", "cw-in"], kernel: ["K", "cw-fi"], stride: ["S", "pe-stride"], padding: ["P", "pe-padding"], dilation: ["D", "cw-gr"] };
@@ -84,9 +84,9 @@ function render(context) {
   const row = h("div", { class: "cw-row-of pe-grids" }, input.el, output.el);
 
   const next = () => {
-    const place = (index()[0] * places() + index()[1] + 1) % places() ** 2;
-    w.set({ row: Math.floor(place / places()), col: place % places() });
-    return place < places() ** 2 - 1;
+    const { row, col, last } = following([places(), places()], index());
+    w.set({ row, col });
+    return !last;
   };
 
   function update() {
@@ -155,7 +155,7 @@ function render(context) {
     h("div", { class: "cw-buttons" }, h("span", {}, t("presets")), ...presets),
     h("div", { class: "pe-sliders" }, ...sliders),
     row,
-    controls(h("div", { class: "cw-buttons" }, button(t("step"), next), player(w, next, 700)), check(w, "counts")),
+    controls(steps(w, next, { interval: 700 }), check(w, "counts")),
     where,
     notes,
     h("div", {}, h("p", { class: "cw-caption pe-size" }, t("formula")), lines)

@@ -1,7 +1,7 @@
 /* A picture is moved by a few pixels; what changes in it, and what in its pooled output (chapter 05). */
 
 import { avgPool2d, convOutputSize, fromRows, toRows, winners } from "./core.mjs";
-import { MovingWindow, NumberGrid, button, check, choice, chooser, controls, frame, h, number, slider } from "./ui.mjs";
+import { MovingWindow, NumberGrid, bracketed, button, buttonRow, check, choice, chooser, clamp, controls, frame, h, number, replaced, slider } from "./ui.mjs";
 
 const PRESETS = {
   course: { x: [[7, 1, 2, 0, 5, 2], [3, 0, 4, 1, 3, 1], [6, 2, 8, 3, 2, 1], [0, 1, 5, 0, 4, 0]], K: 2, S: 2 },
@@ -49,12 +49,10 @@ function render(context) {
   const move = (row, col) => w.set({ row, col });
   const pooled = (rows, kind = get("kind")) => pool(rows, kind, get("K"), get("S"));
   const shift = (down, right) => w.set({ down: limited(down), right: limited(right) });
-  const limited = (steps) => Math.max(-FAR, Math.min(FAR, steps));
+  const limited = (steps) => clamp(steps, -FAR, FAR);
 
   const edit = (row, col, value) => {
-    const rows = structuredClone(get("x"));
-    rows[row][col] = value ?? rows[row][col];
-    w.set({ x: rows });
+    w.set({ x: replaced(get("x"), row, col, value) });
     update(); // what was typed may have been put back
   };
   const pairs = [false, true].map((moved) => {
@@ -164,7 +162,7 @@ function render(context) {
   const presets = Object.entries(PRESETS).map(([name, values]) => button(t(`preset_${name}`), () => w.set({ down: 0, right: 0, row: 0, col: 0, ...values })));
   const line = ({ input, output }) => h("div", { class: "pe-pair" }, input.el, h("span", { "aria-hidden": "true" }, "→"), output.el);
   w.body.append(
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...presets)),
+    buttonRow(t("presets"), presets),
     controls(choice(w, "kind"), slider(w, "K"), slider(w, "S")),
     h(
       "div",
@@ -182,10 +180,10 @@ function render(context) {
 
 /* max(7, 1, 3, 0) = or (7 + 1 + 3 + 0) ÷ 4 = */
 function calculation(window, winner) {
-  const signed = (value) => (winner < 0 && value < 0 ? `(${number(value)})` : number(value));
+  const term = winner < 0 ? bracketed : number;
   const terms = window.flatMap((value, k) => [
     k ? (winner < 0 ? " + " : ", ") : "",
-    h("span", { class: k === winner ? "cw-in pe-won" : "cw-in" }, signed(value)),
+    h("span", { class: k === winner ? "cw-in pe-won" : "cw-in" }, term(value)),
   ]);
   return winner < 0 ? ["(", ...terms, `) ÷ ${window.length} = `] : ["max(", ...terms, ") = "];
 }

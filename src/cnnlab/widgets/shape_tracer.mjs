@@ -1,7 +1,7 @@
 /* The layers of a network as a list to edit; sizes, parameters and multiply-adds follow (chapters 13 and 14). */
 
 import { convOutputSize } from "./core.mjs";
-import { button, controls, drag, frame, h } from "./ui.mjs";
+import { button, buttonRow, clamp, controls, drag, frame, grouped, h } from "./ui.mjs";
 
 const COUNT = [1, 9999];
 const WINDOW = { kernel: [1, 99], stride: [1, 99], padding: [0, 99] };
@@ -112,7 +112,6 @@ export function code({ layer, from }) {
 
 /* --- on the page ---------------------------------------------------------------------------------------- */
 
-const grouped = (value) => value.toLocaleString("en-US");
 const tuple = (shape) => `(${shape.join(", ")}${shape.length > 1 ? "" : ","})`;
 const HEADS = ["layer", "numbers", "output", "parameters", "multiply_adds", "field"];
 const role = { in: "input", conv: "filter", linear: "filter", max: "accent", avg: "accent", gap: "accent", flatten: "output" };
@@ -126,7 +125,7 @@ function render(context) {
   const layers = () => parse(w.get("layers"));
   const selected = () => Math.min(w.get("selected"), layers().length - 1);
   const network = () => t(`network_${w.get("network")}`);
-  const select = (k) => w.set({ selected: Math.min(Math.max(k, 0), layers().length - 1) });
+  const select = (k) => w.set({ selected: clamp(k, 0, layers().length - 1) });
   const keep = (list, k) => w.set({ layers: write(list), selected: k });
   const edit = (k, values) => keep(layers().map((layer, i) => (i === k ? { ...layer, ...values } : layer)), k);
   w.root.classList.toggle("cw-task", task);
@@ -293,7 +292,7 @@ function render(context) {
     const [min, max] = KINDS[kind][name];
     const label = t(`number_${name}`);
     const value = () => layers()[selected()][name];
-    const go = (next) => edit(selected(), { [name]: Math.min(Math.max(next, min), max) });
+    const go = (next) => edit(selected(), { [name]: clamp(next, min, max) });
     const input = h("input", {
       type: "text", inputmode: "numeric", role: "spinbutton", size: 4, autocomplete: "off", "data-number": name,
       "aria-label": label, "aria-valuemin": min, "aria-valuemax": max,
@@ -455,7 +454,7 @@ function render(context) {
     return start;
   });
   w.body.append(
-    controls(h("span", {}, t("presets")), h("div", { class: "cw-buttons" }, ...begin)),
+    buttonRow(t("presets"), begin),
     strip,
     h("div", {}, heading, chips, verdict),
     h("div", {}, header, scroll),

@@ -1,7 +1,7 @@
 /* A network learns in the page: curves, filters and answers while it does, and settings to change meanwhile (chapter 11). */
 
-import { MOST, SHOWN, TEST, serve, taken, url } from "./trainer.mjs";
-import { button, choice, controls, drawPixels, field, frame, h, largest, number } from "./ui.mjs";
+import { MOST, SHOWN, TEST, TRAIN, serve, taken, url } from "./trainer.mjs";
+import { button, choice, controls, drawPixels, field, frame, grouped, h, largest, number } from "./ui.mjs";
 
 const [WIDE, HIGH] = [320, 160]; // of a chart, in its own units
 
@@ -186,7 +186,7 @@ function render(context) {
   }
 
   w.body.append(
-    h("p", {}, t("intro", { train: (1797 - TEST.length).toLocaleString("en-US"), test: TEST.length })),
+    h("p", {}, t("intro", { train: grouped(TRAIN.length), test: TEST.length })),
     controls(h("div", { class: "cw-buttons" }, go, once, button(t("restart"), restart)), field(w, "seed")),
     controls(choice(w, "optimizer")),
     controls(

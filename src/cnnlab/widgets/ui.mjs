@@ -25,10 +25,22 @@ export function number(value, digits = 2) {
   return (Object.is(rounded, -0) ? 0 : rounded).toString().replace("-", "\u2212");
 }
 
+/* A number as a factor or a term: below zero in brackets. */
+export const bracketed = (value) => (value < 0 ? `(${number(value)})` : number(value));
+
+/* A count with commas: 1,437. */
+export const grouped = (value) => value.toLocaleString("en-US");
+
 /* What a reader has typed as a number, or NaN; the minus sign may be the true one. */
 export const typed = (text) => (text.trim() === "" ? NaN : Number(text.trim().replace("\u2212", "-")));
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+/* Rows with another number at one place; where `value` is null, as it was typed in vain, with the old one. */
+export const replaced = (rows, row, col, value) => rows.map((line, r) => line.map((old, c) => (r === row && c === col ? value ?? old : old)));
+
+/* The arrow keys, as [rows, columns]. */
+export const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 /* Whether the reader does not want movement that nobody has asked for. */
 export const stillPlease = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 let ids = 0;
@@ -112,6 +124,9 @@ export const button = (label, onclick, attributes = {}) => h("button", { type: "
 /* A group of controls, side by side where there is room. */
 export const controls = (...children) => h("div", { class: "cw-controls" }, ...children);
 
+/* Buttons behind a word that says what they are for. */
+export const buttonRow = (label, buttons) => controls(h("span", {}, label), h("div", { class: "cw-buttons" }, ...buttons));
+
 /* A range for a trait that is a number. `show` makes text of its value. */
 export function slider(w, name, show = number) {
   const { min, max, step = 1 } = w.spec[name];
@@ -178,6 +193,16 @@ export function player(w, step, interval = 900) {
   });
   w.closers.push(() => clearInterval(timer));
   return toggle;
+}
+
+/* Step and play. `next` goes to the next place and returns false at the last; `once` does so at a press of "step". */
+export const steps = (w, next, { once = next, interval } = {}) =>
+  h("div", { class: "cw-buttons" }, button(w.t("step"), once), player(w, next, interval));
+
+/* The place after [row, col], row by row, and whether that is the last; after the last comes the first. */
+export function following([rows, cols], [row, col]) {
+  const place = (row * cols + col + 1) % (rows * cols);
+  return { row: Math.floor(place / cols), col: place % cols, last: place === rows * cols - 1 };
 }
 
 /* --- grids of numbers --------------------------------------------------------------------------------- */
@@ -260,7 +285,7 @@ export class NumberGrid {
       input.select();
     });
     input.addEventListener("keydown", (event) => {
-      const way = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] }[event.key];
+      const way = { ...ARROWS, Enter: ARROWS.ArrowDown }[event.key];
       if (!way) return;
       event.preventDefault();
       const next = this.cells[row + way[0]]?.[col + way[1]]?.firstChild;
@@ -315,10 +340,8 @@ export function chooser(grid, { index, choose, spoken, press = null, click = cho
   });
   box.addEventListener("keydown", (event) => {
     const [row, col] = index();
-    const next = {
-      ArrowUp: [row - 1, col], ArrowDown: [row + 1, col], ArrowLeft: [row, col - 1], ArrowRight: [row, col + 1],
-      Home: [row, 0], End: [row, grid.cols - 1],
-    }[event.key];
+    const way = ARROWS[event.key];
+    const next = way ? [row + way[0], col + way[1]] : { Home: [row, 0], End: [row, grid.cols - 1] }[event.key];
     if (next) choose(clamp(next[0], 0, grid.rows - 1), clamp(next[1], 0, grid.cols - 1));
     else if (press && (event.key === "Enter" || event.key === " ")) press(row, col);
     else return;
@@ -438,10 +461,8 @@ export class MovingWindow {
   _key(event) {
     const [row, col] = this.index();
     const [rows, cols] = this.limits();
-    const next = {
-      ArrowUp: [row - 1, col], ArrowDown: [row + 1, col], ArrowLeft: [row, col - 1], ArrowRight: [row, col + 1],
-      Home: [0, 0], End: [rows - 1, cols - 1],
-    }[event.key];
+    const way = ARROWS[event.key];
+    const next = way ? [row + way[0], col + way[1]] : { Home: [0, 0], End: [rows - 1, cols - 1] }[event.key];
     if (!next) return;
     event.preventDefault();
     this._go(...next);

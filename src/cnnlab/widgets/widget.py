@@ -18,7 +18,7 @@ import numpy as np
 import traitlets
 
 from cnnlab import i18n
-from cnnlab.figures import PALETTE
+from cnnlab.figures.style import variables
 
 IMPORT = re.compile(r'(?<=from ")\./([a-z_]+\.mjs)(?=")')
 DARK = (
@@ -49,7 +49,7 @@ def linked(name: str) -> str:
 @cache
 def style() -> str:
     """The style sheet, with the colours of the figures for light and dark notebooks."""
-    light, dark = ("".join(f"--fig-{role}:{pair[k]};" for role, pair in PALETTE.items()) for k in (0, 1))
+    light, dark = variables()
     selectors = ", ".join(f"{selector} .cw" for selector in DARK)
     return f":where(.cw){{{light}}}\n:where({selectors}){{{dark}}}\n{source('widgets.css')}"
 
