@@ -100,6 +100,15 @@ def test_cells_bias_and_flip(reader: Reader, lang: str) -> None:
     want = conv(X, changed[::-1, ::-1], -2)[0, 0]
     expect(page.locator(".cw-ou")).to_have_text(f"{want:g}".replace("-", "\u2212"))
     assert sum_of(page) == (want, want)
+    weight.nth(1).fill("3")  # what is typed goes where it is seen, also into the filter that is turned round
+    weight.nth(1).press("Enter")
+    changed[2, 1] = 3
+    want = conv(X, changed[::-1, ::-1], -2)[0, 0]
+    expect(page.locator(".cw-ou")).to_have_text(f"{want:g}".replace("-", "\u2212"))
+    assert sum_of(page) == (want, want)
+    expect(weight.nth(1)).to_have_value("3")
+    page.locator('[data-trait="flip"]').uncheck()
+    expect(weight.nth(7)).to_have_value("3")
 
 
 @each_language

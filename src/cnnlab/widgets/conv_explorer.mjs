@@ -16,17 +16,19 @@ const flipped = (rows) => rows.map((row) => [...row].reverse()).reverse();
 function render(context) {
   const w = frame(context, "conv_explorer");
   const { t } = w;
-  const used = () => (w.get("flip") ? flipped(w.get("weight")) : w.get("weight"));
+  const turned = (rows) => (w.get("flip") ? flipped(rows) : rows);
+  const used = () => turned(w.get("weight"));
   const result = () => toRows(conv2d(fromRows(w.get("x")), fromRows(used()), tensor([1], [w.get("bias")])));
   const places = () => [w.get("x").length - w.get("weight").length + 1, w.get("x")[0].length - w.get("weight")[0].length + 1];
   const index = () => places().map((count, axis) => Math.min(w.get(["row", "col"][axis]), count - 1));
 
-  const edit = (name) => (row, col, value) => {
-    w.set({ [name]: replaced(w.get(name), row, col, value) });
+  /* `seen` makes the grid's numbers of the trait's, and, done once more, the trait's of the grid's. */
+  const edit = (name, seen = (rows) => rows) => (row, col, value) => {
+    w.set({ [name]: seen(replaced(seen(w.get(name)), row, col, value)) });
     update(); // what was typed may have been put back
   };
   const input = new NumberGrid(w, { label: t("input"), role: "input", onedit: edit("x") });
-  const filter = new NumberGrid(w, { label: t("filter"), role: "filter", onedit: edit("weight") });
+  const filter = new NumberGrid(w, { label: t("filter"), role: "filter", onedit: edit("weight", turned) });
   const output = new NumberGrid(w, { label: t("output"), role: "output", onpick: (row, col) => w.set({ row, col }) });
   const spoken = () => {
     const [row, col] = index();
