@@ -7,6 +7,6 @@ from nbval.plugin import IPyNbFile
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    # nbval leaves out PNG and JPEG by itself. The chapters draw SVG, and no image bytes are committed.
+    # nbval leaves out PNG and JPEG by itself. The chapters draw SVG; no images are committed.
     if isinstance(collector, IPyNbFile):
         collector.skip_compare += ("image/svg+xml",)
