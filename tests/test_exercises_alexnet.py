@@ -17,7 +17,17 @@ from torch import Tensor, nn
 
 from cnnlab import i18n
 from cnnlab.exercises import Report
-from cnnlab.exercises.alexnet import POINTS, check, check_flatten_size, check_paddings, check_parameters
+from cnnlab.exercises.alexnet import (
+    POINTS,
+    check,
+    check_flatten_size,
+    check_paddings,
+    check_parameters,
+    draw,
+    judge,
+    negative_shares,
+)
+from cnnlab.exercises.observation import Challenge, observe
 from cnnlab.models import AlexNet
 
 in_each_language = pytest.mark.usefixtures("language")
@@ -535,6 +545,32 @@ def test_mistakes(answer: object, hint: str) -> None:
         and not (report.criteria and report.criteria[-1].holds)
         or hint in FULL_FUNCTION
     )
+
+
+LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc1", "fc2"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
+def test_a_challenge_follows_from_its_seed_and_is_told_apart_by_every_relu(seed: int) -> None:
+    challenge = draw(seed)
+    draw.cache_clear()
+    assert draw(seed) == challenge != draw(seed + 1)
+    assert 11 <= challenge.num_classes < 60
+    assert "same" not in missed(AsModules, challenge)
+    for wrong in [*map(without_relu, LAYERS), other_end(F.relu)]:
+        assert {"relu", "same"} <= missed(wrong, challenge)
+
+
+@pytest.mark.parametrize("seed", [962869285, 743144841])
+def test_a_challenge_that_would_hide_a_relu_is_known(seed: int) -> None:
+    """All its scores are above zero, so that a ReLU after them would be given full marks."""
+    hiding = Challenge(seed, random.Random(seed).randrange(11, 60))
+    assert missed(other_end(F.relu), hiding) == set()
+    assert min(negative_shares(hiding)) == 0
+
+
+def missed(answer: type[nn.Module], challenge: Challenge) -> set[str]:
+    return {found.criterion for found in judge(observe(answer, challenge), challenge) if not found.holds}
 
 
 def test_every_hint_is_reached() -> None:

@@ -361,6 +361,13 @@ def test_a_bar_gives_its_reasons(reader: Reader) -> None:
         x = F.relu(F.conv2d(F.max_pool2d(F.relu(F.conv2d(x, *second, padding=1)), 2), *third))[0]
     wanted = (x.flatten(1) * last[0][7].reshape(24, 25)).sum(1)
     np.testing.assert_allclose(parts_of, wanted, atol=0.006)
+    # What the page says of the digit that is there at first.
+    for_three = (x.flatten(1) * last[0][3].reshape(24, 25)).sum(1)
+    first, second = for_three.argsort()[:2].tolist()
+    for lang, words in (("ja", "特徴マップ{}（−{:.2f}）"), ("ko", "특징 맵 {}(−{:.2f})")):
+        chapter = (ROOT / f"notebooks/{lang}/draw_digit.ipynb").read_text("utf-8")
+        for map_ in (first, second):
+            assert words.format(map_, -for_three[map_].item()) in chapter
 
 
 @each_language
@@ -377,7 +384,12 @@ def test_occlusion_says_where_it_hurts_most(reader: Reader, lang: str) -> None:
     told = i18n.catalogue(lang)["widgets.digit_canvas.occlusion_read"]
     before = page.locator(".cw-bars .cw-number").nth(7).inner_text()
     said = told.format(
-        digit=7, size=7, row=row, col=col, before=f"{float(before):g}", after=f"{after.min():.3f}".rstrip("0")
+        digit=7,
+        size=7,
+        row=row + 3,  # the middle of what covers
+        col=col + 3,
+        before=f"{float(before):g}",
+        after=f"{after.min():.3f}".rstrip("0"),
     )
     page.wait_for_function("(text) => document.querySelector('.cw-note').textContent === text", arg=said)
 

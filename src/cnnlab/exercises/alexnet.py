@@ -8,7 +8,8 @@ everything that decides about them is right, however the network is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
@@ -218,17 +219,48 @@ def remarks(seen: Observation) -> list[Hint]:
 
 
 @lru_cache(maxsize=2)
+def draw(seed: int) -> Challenge:
+    """A challenge that follows from `seed`, and in which a ReLU that is missing, or one too many, shows.
+
+    It would not if all numbers in front of it had the same sign, and one challenge of fifty is like that. So
+    each layer has to give some below and some above zero, for each image.
+    """
+    numbers = random.Random(seed)
+    while True:
+        challenge = Challenge(numbers.randrange(2**31), num_classes=numbers.randrange(11, 60))
+        if all(0.1 < share < 0.9 for share in negative_shares(challenge)):
+            return challenge
+
+
+def negative_shares(challenge: Challenge) -> list[float]:
+    """What part of the numbers that a layer of AlexNet gives is below zero: per layer, image and pooling."""
+    shares: list[float] = []
+
+    def count(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
+        shares.extend((output < 0).flatten(1).double().mean(1).tolist())
+
+    for window in (3, 2):
+        _outputs_of_alexnet(challenge, window, count)
+    return shares
+
+
+@lru_cache(maxsize=2)
 def reference(challenge: Challenge) -> tuple[Tensor, Tensor]:
     """What AlexNet gives for the images, with 3×3 and with 2×2 pooling, each (2, num_classes)."""
+    return _outputs_of_alexnet(challenge, 3), _outputs_of_alexnet(challenge, 2)
+
+
+def _outputs_of_alexnet(challenge: Challenge, window: int, look: Callable | None = None) -> Tensor:
+    """With pooling windows of that side; `look` gets each layer with what goes in and what comes out."""
     with torch.device("meta"):
         model = AlexNet(challenge.num_classes).eval()
+    model.pool1, model.pool2, model.pool5 = (nn.MaxPool2d(window, 2) for _ in range(3))
+    for layer in model.modules():
+        if look and isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(look)
     weights = {name: challenge.values(*p.shape) for name, p in model.named_parameters()}
-    outputs = []
-    for window in (3, 2):
-        model.pool1, model.pool2, model.pool5 = (nn.MaxPool2d(window, 2) for _ in range(3))
-        with torch.no_grad():
-            outputs.append(functional_call(model, weights, (challenge.images(),)))
-    return outputs[0], outputs[1]
+    with torch.no_grad():
+        return functional_call(model, weights, (challenge.images(),))
 
 
 def _same(seen: Observation, challenge: Challenge) -> bool:

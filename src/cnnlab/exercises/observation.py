@@ -16,7 +16,6 @@ import contextlib
 import inspect
 import io
 import math
-import random
 import sys
 import warnings
 from collections.abc import Callable
@@ -51,11 +50,6 @@ class Challenge:
 
     seed: int
     num_classes: int = 7
-
-    @classmethod
-    def draw(cls, seed: int) -> Challenge:
-        """A challenge whose number of classes follows from `seed`, too."""
-        return cls(seed, random.Random(seed).randrange(11, 60))
 
     def images(self) -> Tensor:
         """Two different images without sharp grain, float32 (2, 3, 224, 224)."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from cnnlab.exercises.alexnet import POINTS, judge, remarks
+from cnnlab.exercises.alexnet import POINTS, draw, judge, remarks
 from cnnlab.exercises.observation import Challenge, Observation
 from cnnlab.exercises.report import Hint
 from cnnlab.grading import feedback, results
@@ -76,7 +76,7 @@ def grade(submission: Readable, worker: Worker, seed: int) -> Result:
     outcome: _Outcome
     try:
         content = submission.read()
-        outcome = _run(extract(content, submission.kind, CLASS), worker, Challenge.draw(seed))
+        outcome = _run(extract(content, submission.kind, CLASS), worker, draw(seed))
     except NotAnAnswer as found:
         outcome = _Outcome(found.status, found.message)
     return Result(

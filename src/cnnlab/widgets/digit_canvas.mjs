@@ -150,7 +150,7 @@ function sight(w) {
       });
       show(heat);
       if (row < PLACES - 1) timer = setTimeout(next, 0, row + 1);
-      else said.textContent = t("occlusion_read", { digit: label, before: number(before, 3), after: number(before - most.drop, 3), row: most.row, col: most.col, size: COVER });
+      else said.textContent = t("occlusion_read", { digit: label, before: number(before, 3), after: number(before - most.drop, 3), row: most.row + half, col: most.col + half, size: COVER });
     };
     said.textContent = t("occlusion_wait");
     timer = setTimeout(next, 200, 0);
