@@ -54,10 +54,10 @@ book: $(READY)
 serve: $(READY)
 	@$(RUN) book/build.py --serve $(PORT)
 
-# What CI checks, this checks. Two at a time, the tests of a file one after another; those with limits of time and
-# memory (marked `alone`) have the machine for themselves.
+# What CI checks, this checks. Two at a time and with one thread each, as the build runs the chapters, the tests of a
+# file one after another; those with limits of time and memory (marked `alone`) have the machine for themselves.
 test: lint prose chromium book
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not alone" --nbval tests notebooks
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not alone" --nbval tests notebooks
 	$(RUN) -m pytest -m alone tests
 
 lint: $(READY)

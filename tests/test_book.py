@@ -150,10 +150,10 @@ def test_page_is_in_its_language_and_knows_the_other(reader: Reader, code: str, 
         if other == code:
             continue
         page.click(f".language-switch a[hreflang={other}]")
-        page.wait_for_url(f"**/{other}/{stem}.html*")
+        page.wait_for_url(f"**/{other}/{stem}.html*", wait_until="domcontentloaded")
         assert page.evaluate("document.documentElement.lang") == other
         page.click(f".language-switch a[hreflang={code}]")
-        page.wait_for_url(f"**/{code}/{stem}.html*")
+        page.wait_for_url(f"**/{code}/{stem}.html*", wait_until="domcontentloaded")
 
 
 @every_chapter
@@ -165,7 +165,7 @@ def test_switch_leads_to_the_same_section(reader: Reader, code: str, stem: str) 
     page.evaluate("id => document.getElementById(id).scrollIntoView()", section)
     other = next(name for name in LANGUAGES if name != code)
     page.click(f".language-switch a[hreflang={other}]")
-    page.wait_for_url(f"**/{other}/{stem}.html#*")
+    page.wait_for_url(f"**/{other}/{stem}.html#*", wait_until="domcontentloaded")
     reached = unquote(page.url.split("#")[1])
     assert reached in sections
     assert page.evaluate("id => document.getElementById(id).tagName", reached) == "SECTION"
