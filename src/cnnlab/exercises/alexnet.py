@@ -239,28 +239,30 @@ def negative_shares(challenge: Challenge) -> list[float]:
     def count(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
         shares.extend((output < 0).flatten(1).double().mean(1).tolist())
 
-    for window in (3, 2):
-        _outputs_of_alexnet(challenge, window, count)
+    _with_both_poolings(challenge, count)
     return shares
 
 
 @lru_cache(maxsize=2)
 def reference(challenge: Challenge) -> tuple[Tensor, Tensor]:
     """What AlexNet gives for the images, with 3×3 and with 2×2 pooling, each (2, num_classes)."""
-    return _outputs_of_alexnet(challenge, 3), _outputs_of_alexnet(challenge, 2)
+    return _with_both_poolings(challenge)
 
 
-def _outputs_of_alexnet(challenge: Challenge, window: int, look: Callable | None = None) -> Tensor:
-    """With pooling windows of that side; `look` gets each layer with what goes in and what comes out."""
+def _with_both_poolings(challenge: Challenge, look: Callable | None = None) -> tuple[Tensor, Tensor]:
+    """The outputs; `look` gets each layer with what goes in and what comes out."""
     with torch.device("meta"):
         model = AlexNet(challenge.num_classes).eval()
-    model.pool1, model.pool2, model.pool5 = (nn.MaxPool2d(window, 2) for _ in range(3))
     for layer in model.modules():
         if look and isinstance(layer, (nn.Conv2d, nn.Linear)):
             layer.register_forward_hook(look)
     weights = {name: challenge.values(*p.shape) for name, p in model.named_parameters()}
-    with torch.no_grad():
-        return functional_call(model, weights, (challenge.images(),))
+    outputs = []
+    for window in (3, 2):
+        model.pool1, model.pool2, model.pool5 = (nn.MaxPool2d(window, 2) for _ in range(3))
+        with torch.no_grad():
+            outputs.append(functional_call(model, weights, (challenge.images(),)))
+    return outputs[0], outputs[1]
 
 
 def _same(seen: Observation, challenge: Challenge) -> bool:
